@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* backend.h - the table a communicator backend fills. self.c is the smallest example. A backend that stands
+ * on a heavy library (NCCL, MPI) lives in a leaf library (core/leaf.h) and returns the same table.
+ * A backend gets calls that comm.c has checked; what ranks must agree on is the backend's to check. */
+#ifndef LOCKSTEP_COLLECTIVES_BACKEND_H
+#define LOCKSTEP_COLLECTIVES_BACKEND_H
+
+#include <lockstep/comm.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/** X(enumerator, name in messages) */
+#define LKS_COLLECTIVE_LIST(X)                                                                     \
+    X(LKS_COLLECTIVE_BROADCAST, "broadcast")                                                       \
+    X(LKS_COLLECTIVE_ALL_REDUCE, "all_reduce")                                                     \
+    X(LKS_COLLECTIVE_REDUCE_SCATTER, "reduce_scatter")                                             \
+    X(LKS_COLLECTIVE_ALL_GATHER, "all_gather")                                                     \
+    X(LKS_COLLECTIVE_BARRIER, "barrier")
+
+#define LKS_COLLECTIVE_ENUM(id, name) id,
+typedef enum {
+    LKS_COLLECTIVE_LIST(LKS_COLLECTIVE_ENUM) LKS_COLLECTIVE_COUNT
+} lks_collective_kind_t;
+#undef LKS_COLLECTIVE_ENUM
+
+/** One collective as one rank called it. Fields that its kind does not use are zero. */
+typedef struct lks_collective {
+    lks_collective_kind_t kind;
+    lks_dtype_t dtype;
+    lks_reduce_op_t op; /* of a reduction */
+    int root;           /* of a broadcast */
+    size_t count;     /* elements, as the caller gave them: of one slice where ranks have slices */
+    size_t nbytes;    /* of count elements; world_size times as many fit a size_t, too */
+    const void *send; /* of a broadcast: the buffer, as recv */
+    void *recv;
+    lks_stream_t *stream;
+} lks_collective_t;
+
+const char *lks_collective_name(lks_collective_kind_t kind);
+
+/** "all_reduce of 100 float32 (sum)", into text[0..size); returns text. */
+const char *lks_collective_format(char *text, size_t size, const lks_collective_t *call);
+
+typedef lks_status_t (*lks_collective_fn_t)(lks_comm_t *comm, const lks_collective_t *call);
+
+typedef struct lks_comm_backend {
+    const char *name;
+    bool has_streams; /* takes streams other than NULL */
+    lks_collective_fn_t broadcast;
+    lks_collective_fn_t all_reduce;
+    lks_collective_fn_t reduce_scatter;
+    lks_collective_fn_t all_gather;
+    lks_collective_fn_t barrier;
+    /* Ends the job on every rank, from any thread; the first reason stays. `reason` may be NULL. */
+    void (*abort)(lks_comm_t *comm, const char *reason);
+    /* Frees this rank's part without waiting; peers that still wait for it get ABORTED. */
+    void (*destroy)(lks_comm_t *comm);
+} lks_comm_backend_t;
+
+/** The first member of every backend's communicator. */
+struct lks_comm {
+    const lks_comm_backend_t *backend;
+    int rank, world_size;
+};
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* self.c - one rank: every collective is a copy, or nothing. */
+#include "collectives/abort_state.h"
+#include "collectives/backend.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct self {
+    lks_comm_t comm;
+    lks_abort_state_t aborted;
+} self_t;
+
+static lks_status_t copy(lks_comm_t *comm, const lks_collective_t *call)
+{
+    self_t *self = (self_t *)comm;
+    LKS_TRY(lks_abort_state_check(&self->aborted, lks_collective_name(call->kind)));
+    if (call->nbytes > 0 && call->send != call->recv) {
+        memcpy(call->recv, call->send, call->nbytes);
+    }
+    return LKS_OK;
+}
+
+static void self_abort(lks_comm_t *comm, const char *reason)
+{
+    self_t *self = (self_t *)comm;
+    lks_abort_state_set_by_rank(&self->aborted, comm->rank, reason);
+}
+
+static void self_destroy(lks_comm_t *comm)
+{
+    self_t *self = (self_t *)comm;
+    lks_abort_state_fini(&self->aborted);
+    free(self);
+}
+
+static const lks_comm_backend_t backend = {
+    .name = "self",
+    .broadcast = copy,
+    .all_reduce = copy,
+    .reduce_scatter = copy,
+    .all_gather = copy,
+    .barrier = copy,
+    .abort = self_abort,
+    .destroy = self_destroy,
+};
+
+lks_status_t lks_comm_create_self(lks_comm_t **out)
+{
+    self_t *self = malloc(sizeof *self);
+    if (!self) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "a communicator of 1 rank: out of memory");
+    }
+    self->comm = (lks_comm_t){.backend = &backend, .rank = 0, .world_size = 1};
+    lks_abort_state_init(&self->aborted);
+    *out = &self->comm;
+    return LKS_OK;
+}

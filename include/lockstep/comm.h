@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* comm.h - a communicator: the ranks of one job and the collectives among them.
+ * Life:    lks_comm_create_{self,local} -> collectives -> lks_comm_destroy, once per rank.
+ * Order:   every rank calls the same collectives in the same order with the same count and dtype. A rank
+ *          that does not is found out by the backend where it can, and then all ranks get COMM.
+ * Result:  reductions go in rank order (((r0 + r1) + r2) + ...), element by element: the same bits on
+ *          every rank and in every run. float16 and bfloat16 accumulate in float32 and round once.
+ * Threads: a communicator belongs to the thread of its rank; only lks_comm_abort may come from another.
+ * Async:   collectives are queued on `stream`; buffers must live until it passes them. The host's stream
+ *          is NULL: the call returns when this rank's result is there.
+ * Failure: lks_comm_abort on any rank ends the job: every rank that waits, or calls again, gets ABORTED.
+ *          An aborted communicator can only be destroyed. */
+#ifndef LOCKSTEP_COMM_H
+#define LOCKSTEP_COMM_H
+
+#include <lockstep/device.h>
+#include <lockstep/dtype.h>
+
+LKS_BEGIN_DECLS
+
+typedef struct lks_comm lks_comm_t;
+
+typedef enum {
+    LKS_REDUCE_SUM,
+    LKS_REDUCE_PROD,
+    LKS_REDUCE_MIN, /**< NaN wins, as in NumPy and PyTorch */
+    LKS_REDUCE_MAX, /**< NaN wins */
+    LKS_REDUCE_AVG, /**< sum, then divided by the world size; floats only */
+    LKS_REDUCE_OP_COUNT
+} lks_reduce_op_t;
+
+/** A communicator of one rank. Errors: NO_MEMORY. */
+LKS_API LKS_NODISCARD lks_status_t lks_comm_create_self(lks_comm_t **out);
+
+/** The communicators of `world_size` threads of this process, one per rank, into out[0..world_size).
+ *  Ranks wait by spinning briefly if `cores` >= world_size, else asleep; `cores` 0: the cores this
+ *  process may use. Errors: INVALID_ARG (world_size < 1), NO_MEMORY. */
+LKS_API LKS_NODISCARD lks_status_t lks_comm_create_local(int world_size, size_t cores,
+                                                         lks_comm_t **out);
+
+/** Gives this rank's communicator back. Does not wait for the others: what they have called with this rank
+ *  completes, what they call or wait for afterwards fails with ABORTED. NULL does nothing. */
+LKS_API void lks_comm_destroy(lks_comm_t *comm);
+
+LKS_API int lks_comm_rank(const lks_comm_t *comm);
+LKS_API int lks_comm_world_size(const lks_comm_t *comm);
+LKS_API const char *lks_comm_backend(const lks_comm_t *comm); /**< "self", "local" */
+
+/** Copies `count` elements of rank `root`'s buffer into every rank's.
+ *  buffer: shape (count). A count of zero is legal. Errors, here and below: INVALID_ARG (dtype, op, root,
+ *  a missing buffer, or more bytes than memory has; this rank called nothing, comm lives), UNSUPPORTED (a
+ *  stream the backend does not have; likewise), COMM (ranks called different things; comm is dead), ABORTED
+ *  (a peer failed; comm is dead). */
+LKS_API LKS_NODISCARD lks_status_t lks_comm_broadcast(lks_comm_t *comm, void *buffer, size_t count,
+                                                      lks_dtype_t dtype, int root,
+                                                      lks_stream_t *stream);
+
+/** Sum (or other `op`) of `count` elements over all ranks, result on every rank.
+ *  send, recv: shape (count); may be equal (in place), else must not overlap. Complex dtypes: SUM only;
+ *  bool: MIN and MAX only (and, or). */
+LKS_API LKS_NODISCARD lks_status_t lks_comm_all_reduce(lks_comm_t *comm, const void *send,
+                                                       void *recv, size_t count, lks_dtype_t dtype,
+                                                       lks_reduce_op_t op, lks_stream_t *stream);
+
+/** Reduces, and leaves each rank its slice.
+ *  send: shape (world_size, recv_count); recv: shape (recv_count), may be send's own slice. */
+LKS_API LKS_NODISCARD lks_status_t lks_comm_reduce_scatter(lks_comm_t *comm, const void *send,
+                                                           void *recv, size_t recv_count,
+                                                           lks_dtype_t dtype, lks_reduce_op_t op,
+                                                           lks_stream_t *stream);
+
+/** Every rank's slice, in rank order, on every rank.
+ *  send: shape (send_count), may be recv's own slice; recv: shape (world_size, send_count). */
+LKS_API LKS_NODISCARD lks_status_t lks_comm_all_gather(lks_comm_t *comm, const void *send,
+                                                       void *recv, size_t send_count,
+                                                       lks_dtype_t dtype, lks_stream_t *stream);
+
+/** Returns when every rank has called it. */
+LKS_API LKS_NODISCARD lks_status_t lks_comm_barrier(lks_comm_t *comm);
+
+/** Ends the job on every rank with ABORTED; `reason` (may be NULL) becomes part of their message.
+ *  The first reason stays. From any thread, any number of times. */
+LKS_API void lks_comm_abort(lks_comm_t *comm, const char *reason);
+
+LKS_END_DECLS
+#endif
