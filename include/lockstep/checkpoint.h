@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* checkpoint.h - reading and writing checkpoint files.
+ * Reading maps the file, finds its format by its first bytes (never by its name) and builds the value tree
+ * with the tensors still in the map: no tensor byte is touched until lks_checkpoint_tensor asks for it,
+ * which checks the record's CRC-32 first, once. Nothing in a file is executed, imported or trusted.
+ * Writing goes to a temporary file beside the target, which is renamed over it after fsync: at every instant
+ * there is either the old file or the new one, whole.
+ * Threads: an open checkpoint may be used by many threads.
+ *
+ * Formats: "torch_zip" (torch.save since 1.6: a zip archive of stored records data.pkl, data/0, data/1, ...,
+ * version; see serialize/README.md). */
+#ifndef LOCKSTEP_CHECKPOINT_H
+#define LOCKSTEP_CHECKPOINT_H
+
+#include <lockstep/value.h>
+
+LKS_BEGIN_DECLS
+
+typedef struct lks_checkpoint lks_checkpoint_t;
+
+/** Bounds on what a file may make the reader do; a file beyond one is refused with FORMAT. */
+typedef struct lks_checkpoint_limits {
+    size_t memory;    /**< bytes the reader may allocate for the tree (default 1 GiB) */
+    size_t max_depth; /**< nesting of containers (default 1,000,000: reading is iterative) */
+    size_t max_nodes; /**< values in the tree (default 50,000,000) */
+} lks_checkpoint_limits_t;
+
+LKS_API lks_checkpoint_limits_t lks_checkpoint_limits_default(void);
+
+/** Opens `path`. `limits` may be NULL.
+ *  Errors, each naming the file, the place in it, what was found and what was wanted: IO (missing,
+ *  unreadable), FORMAT (not a checkpoint, truncated, inconsistent, over a limit), CORRUPT (checksum of the
+ *  tree's own bytes), UNSUPPORTED (a format this version does not read), NO_MEMORY. */
+LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_open(const char *path,
+                                                       const lks_checkpoint_limits_t *limits,
+                                                       lks_checkpoint_t **out);
+LKS_API void lks_checkpoint_close(lks_checkpoint_t *checkpoint);
+
+LKS_API const char *lks_checkpoint_path(const lks_checkpoint_t *checkpoint);
+LKS_API const char *lks_checkpoint_format(const lks_checkpoint_t *checkpoint);
+LKS_API uint64_t lks_checkpoint_file_size(const lks_checkpoint_t *checkpoint); /**< bytes */
+
+/** The tree; borrowed, valid until close. */
+LKS_API const lks_tree_t *lks_checkpoint_tree(const lks_checkpoint_t *checkpoint);
+
+/** A read-only host view of a tensor of the tree, valid until close; its record's checksum was verified.
+ *  `name` (may be NULL) is what messages call it.
+ *  Errors: CORRUPT (checksum), UNSUPPORTED (more than LKS_MAX_NDIM dimensions), MISMATCH (no tensor). */
+LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_tensor(lks_checkpoint_t *checkpoint,
+                                                         const lks_value_t *value, const char *name,
+                                                         lks_tensor_t *out);
+
+/** Bytes of storage `index` after verifying them, for tensors of any ndim; shape (nbytes). Read-only.
+ *  Errors: CORRUPT, INVALID_ARG (index). */
+LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_storage(lks_checkpoint_t *checkpoint,
+                                                          size_t index, const char *name,
+                                                          const void **data, size_t *nbytes);
+
+typedef struct lks_save_options {
+    const char *format; /**< default "torch_zip" */
+    bool sync;          /**< fsync file and directory before returning; default true */
+} lks_save_options_t;
+
+LKS_API lks_save_options_t lks_save_options_default(void);
+
+/** Writes the tree to `path`, replacing it only when the new file is whole; keeps the replaced file's
+ *  mode and (where permitted) owner; follows a symbolic link. `options` may be NULL.
+ *  Errors: INVALID_ARG (the tree failed or has no root), UNSUPPORTED (the format cannot hold a value; the
+ *  message names its path), IO (directory, space, permission: the old file is untouched). */
+LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
+                                                       const lks_save_options_t *options);
+
+/** Copies the file `from` to `to` with the same care (temporary file, fsync, rename); shares blocks where
+ *  the file system can. Errors: IO. */
+LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_copy(const char *from, const char *to);
+
+LKS_END_DECLS
+#endif

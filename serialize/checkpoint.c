@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* checkpoint.c - the calls of checkpoint.h over the table of formats. */
+#include "serialize/format.h"
+#include "serialize/value_node.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+struct lks_checkpoint {
+    lks_source_t *source;
+    const lks_format_t *format;
+    void *state; /* the format's */
+    lks_tree_t *tree;
+};
+
+/* --- opening ------------------------------------------------------------------------------------ */
+
+lks_checkpoint_limits_t lks_checkpoint_limits_default(void)
+{
+    return (lks_checkpoint_limits_t){
+        .memory = (size_t)1 << 30, .max_depth = 1000000, .max_nodes = 50000000};
+}
+
+static lks_status_t read_file(lks_checkpoint_t *checkpoint, const lks_checkpoint_limits_t *limits)
+{
+    lks_source_t *source = checkpoint->source;
+    LKS_TRY(lks_format_probe(source->data, source->size, &checkpoint->format));
+    LKS_TRY(lks_tree_create_limited(limits, &checkpoint->tree));
+    return checkpoint->format->open(source, limits, checkpoint->tree, &checkpoint->state);
+}
+
+lks_status_t lks_checkpoint_open(const char *path, const lks_checkpoint_limits_t *limits,
+                                 lks_checkpoint_t **out)
+{
+    const lks_checkpoint_limits_t defaults = lks_checkpoint_limits_default();
+    lks_checkpoint_t *checkpoint = calloc(1, sizeof *checkpoint);
+    if (!checkpoint) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "opening '%s': out of memory", path);
+    }
+    lks_status_t status;
+    LKS_GOTO(lks_source_open(path, &checkpoint->source), close_checkpoint);
+    status = read_file(checkpoint, limits ? limits : &defaults);
+    if (status != LKS_OK) {
+        status = lks_error_prefix(status, "reading '%s'", path);
+        goto close_checkpoint;
+    }
+    *out = checkpoint;
+    return LKS_OK;
+
+close_checkpoint:
+    lks_checkpoint_close(checkpoint);
+    return status;
+}
+
+void lks_checkpoint_close(lks_checkpoint_t *checkpoint)
+{
+    if (!checkpoint) {
+        return;
+    }
+    lks_tree_destroy(checkpoint->tree);
+    if (checkpoint->state) {
+        checkpoint->format->close(checkpoint->state);
+    }
+    lks_source_release(checkpoint->source);
+    free(checkpoint);
+}
+
+const char *lks_checkpoint_path(const lks_checkpoint_t *checkpoint)
+{
+    return checkpoint->source->path;
+}
+
+const char *lks_checkpoint_format(const lks_checkpoint_t *checkpoint)
+{
+    return checkpoint->format->name;
+}
+
+uint64_t lks_checkpoint_file_size(const lks_checkpoint_t *checkpoint)
+{
+    return checkpoint->source->size;
+}
+
+const lks_tree_t *lks_checkpoint_tree(const lks_checkpoint_t *checkpoint)
+{
+    return checkpoint->tree;
+}
+
+/* --- tensors ------------------------------------------------------------------------------------ */
+
+lks_status_t lks_checkpoint_storage(lks_checkpoint_t *checkpoint, size_t index, const char *name,
+                                    const void **data, size_t *nbytes)
+{
+    const lks_tree_storage_t *storage = lks_tree_storage(checkpoint->tree, index);
+    if (!storage) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "'%s' has %zu storages, no number %zu",
+                        lks_checkpoint_path(checkpoint), lks_tree_storage_count(checkpoint->tree),
+                        index);
+    }
+    LKS_TRY(lks_tree_load_storage(checkpoint->tree, index, name));
+    *data = lks_storage_data(storage->storage);
+    *nbytes = lks_storage_nbytes(storage->storage);
+    return LKS_OK;
+}
+
+lks_status_t lks_checkpoint_tensor(lks_checkpoint_t *checkpoint, const lks_value_t *value,
+                                   const char *name, lks_tensor_t *out)
+{
+    const lks_value_tensor_t *tensor = lks_value_tensor(value);
+    if (!tensor) {
+        return lks_fail(LKS_ERR_MISMATCH, "'%s': '%s' is not a tensor but %s",
+                        lks_checkpoint_path(checkpoint), name ? name : "a value",
+                        value ? lks_value_kind_name(lks_value_kind(value)) : "nothing");
+    }
+    if (tensor->ndim > LKS_MAX_NDIM) {
+        return lks_fail(LKS_ERR_UNSUPPORTED, "'%s': tensor '%s' has %d dimensions, the most is %d",
+                        lks_checkpoint_path(checkpoint), name ? name : "", tensor->ndim,
+                        LKS_MAX_NDIM);
+    }
+    int64_t numel;
+    LKS_TRY(lks_shape_numel(tensor->ndim, tensor->shape, &numel));
+    const void *data;
+    size_t nbytes;
+    LKS_TRY(lks_checkpoint_storage(checkpoint, tensor->storage, name, &data, &nbytes));
+    /* An empty tensor may point anywhere in a file; a view may not. */
+    int64_t offset = numel > 0 ? tensor->offset : 0;
+    return lks_tensor_view(lks_tree_storage(checkpoint->tree, tensor->storage)->storage,
+                           tensor->dtype, offset, tensor->ndim, tensor->shape, tensor->stride, out);
+}
+
+/* --- saving ------------------------------------------------------------------------------------- */
+
+lks_save_options_t lks_save_options_default(void)
+{
+    return (lks_save_options_t){.format = "torch_zip", .sync = true};
+}
+
+/* The sink names the file itself. */
+static lks_status_t save_status(lks_status_t status, const char *path)
+{
+    return status == LKS_OK || status == LKS_ERR_IO
+               ? status
+               : lks_error_prefix(status, "writing '%s'", path);
+}
+
+lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
+                                 const lks_save_options_t *options)
+{
+    const lks_save_options_t defaults = lks_save_options_default();
+    options = options ? options : &defaults;
+    const lks_format_t *format;
+    LKS_TRY(lks_format_find(options->format ? options->format : defaults.format, &format));
+    if (!format->save) {
+        return lks_fail(LKS_ERR_UNSUPPORTED, "writing '%s': the format '%s' is only read", path,
+                        format->name);
+    }
+    if (lks_tree_status(tree) != LKS_OK) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "writing '%s': building its values failed: %s", path,
+                        lks_last_error()->message);
+    }
+    if (!lks_tree_root(tree)) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "writing '%s': the tree has no root", path);
+    }
+    lks_sink_t *sink;
+    LKS_TRY(lks_sink_create(path, &sink));
+    lks_status_t status = format->save(tree, path, sink);
+    if (status != LKS_OK) {
+        lks_sink_discard(sink);
+        return save_status(status, path);
+    }
+    return lks_sink_commit(sink, options->sync);
+}
+
+lks_status_t lks_checkpoint_copy(const char *from, const char *to)
+{
+    int fd;
+    size_t size;
+    LKS_TRY(lks_file_open_read(from, &fd, &size));
+    lks_sink_t *sink;
+    lks_status_t status = lks_sink_create(to, &sink);
+    if (status == LKS_OK) {
+        lks_sink_copy_file(sink, fd, size);
+        status = lks_sink_commit(sink, true);
+    }
+    (void)close(fd);
+    return status;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* crc32.h - the CRC-32 of zip, gzip and PNG. */
+#ifndef LOCKSTEP_SERIALIZE_CRC32_H
+#define LOCKSTEP_SERIALIZE_CRC32_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** Continues `crc` (0 at the start) over `nbytes` bytes. */
+uint32_t lks_crc32(uint32_t crc, const void *data, size_t nbytes);
+
+#endif

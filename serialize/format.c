@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* format.c - the formats that are read, and those that are only recognized. Names of files count for nothing:
+ * .pt, .pth, .bin, .ckpt and .tar are used for all of them. */
+#include "serialize/format.h"
+
+#include <string.h>
+
+static const lks_format_t *const formats[] = {
+    &lks_format_torch_zip,
+};
+
+/* First bytes at an offset, and what a file that has them is. */
+static const struct {
+    size_t offset;
+    const char *bytes;
+    size_t nbytes;
+    const char *what;
+} recognized[] = {
+    {2, "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e", 13,
+     "the stream that torch.save wrote before 1.6, which this version does not read"},
+    {257, "ustar", 5, "a tar archive (torch 0.1 wrote such checkpoints)"},
+    {8, "{\"", 2, "a safetensors file"},
+    {0, "PYTORCH1", 8, "the container of a PyTorch pre-release"},
+    {0, "\x1f\x8b", 2, "compressed by gzip"},
+    {0, "\x89HDF\r\n\x1a\n", 8, "an HDF5 file"},
+    {0, "GGUF", 4, "a GGUF file"},
+    {0, "\x80\x02", 2, "a pickle outside of a zip archive (pickle.dump, or torch.save before 1.6)"},
+    {0, "\x80\x03", 2, "a pickle outside of a zip archive (pickle.dump, or torch.save before 1.6)"},
+    {0, "\x80\x04", 2, "a pickle outside of a zip archive (pickle.dump, or torch.save before 1.6)"},
+    {0, "\x80\x05", 2, "a pickle outside of a zip archive (pickle.dump, or torch.save before 1.6)"},
+};
+
+lks_status_t lks_format_probe(const unsigned char *data, size_t size, const lks_format_t **out)
+{
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (formats[i]->probe(data, size)) {
+            *out = formats[i];
+            return LKS_OK;
+        }
+    }
+    for (size_t i = 0; i < sizeof recognized / sizeof *recognized; i++) {
+        if (size >= recognized[i].offset + recognized[i].nbytes &&
+            memcmp(data + recognized[i].offset, recognized[i].bytes, recognized[i].nbytes) == 0) {
+            return lks_fail(LKS_ERR_UNSUPPORTED, "it is %s", recognized[i].what);
+        }
+    }
+    return lks_fail(LKS_ERR_FORMAT,
+                    "it is no checkpoint: it begins with none of the known signatures");
+}
+
+lks_status_t lks_format_find(const char *name, const lks_format_t **out)
+{
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (strcmp(formats[i]->name, name) == 0) {
+            *out = formats[i];
+            return LKS_OK;
+        }
+    }
+    return lks_fail(LKS_ERR_NOT_FOUND, "no checkpoint format is called '%s'", name);
+}

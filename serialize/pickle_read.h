@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pickle_read.h - reading a pickle into a value tree.
+ * The machine imports nothing and calls nothing. What it cannot say in the tree's own kinds becomes a global
+ * (a name) or an object (a call or an instance, kept as its parts). Names of Python 2 become those of
+ * Python 3. It does not recurse, so nothing in the input decides how deep the C stack gets. */
+#ifndef LOCKSTEP_SERIALIZE_PICKLE_READ_H
+#define LOCKSTEP_SERIALIZE_PICKLE_READ_H
+
+#include <lockstep/value.h>
+
+/** What the format around the pickle knows. Either function may be NULL. */
+typedef struct lks_pickle_hooks {
+    void *context;
+    /* The value of a persistent id. Without it a persistent id is an error. */
+    lks_status_t (*persistent)(void *context, lks_tree_t *tree, lks_value_t *id, lks_value_t **out);
+    /* The value of callable(*arguments), where `callable` is a global and `arguments` a tuple. If it sets
+     * *out to NULL the call is kept as an object. */
+    lks_status_t (*reduce)(void *context, lks_tree_t *tree, lks_value_t *callable,
+                           lks_value_t *arguments, lks_value_t **out);
+} lks_pickle_hooks_t;
+
+/** Reads one pickle from the start of `size` bytes; `*used` is where it ended. `name` is what messages call
+ *  it: "data.pkl at byte 412: BINUNICODE wants 9000 bytes, 31 left".
+ *  Errors: FORMAT, UNSUPPORTED (registered extensions, out-of-band buffers), NO_MEMORY, and the hooks'. */
+LKS_NODISCARD lks_status_t lks_pickle_read(const char *name, const void *data, size_t size,
+                                           const lks_pickle_hooks_t *hooks, lks_tree_t *tree,
+                                           size_t *used, lks_value_t **out);
+
+#endif

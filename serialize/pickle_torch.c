@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pickle_torch.c - reading torch's storages and tensors; see pickle_torch.h. */
+#include "serialize/pickle_torch.h"
+#include "serialize/torch_dtypes.h"
+#include "serialize/value_node.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+
+typedef struct storage_class {
+    const char *name;
+    lks_dtype_t dtype;
+    bool plain;
+} storage_class_t;
+
+#define STORAGE_CLASS(name, dtype, plain) {name, dtype, plain},
+static const storage_class_t storage_classes[] = {LKS_TORCH_STORAGE_LIST(STORAGE_CLASS)};
+#undef STORAGE_CLASS
+
+/* By the last part of the name alone: "torch.FloatStorage", "torch.cuda.FloatStorage". NULL if unknown. */
+static const storage_class_t *find_class(const char *class_name)
+{
+    const char *dot = strrchr(class_name, '.');
+    const char *name = dot ? dot + 1 : class_name;
+    for (size_t i = 0; i < sizeof storage_classes / sizeof *storage_classes; i++) {
+        if (strcmp(name, storage_classes[i].name) == 0) {
+            return &storage_classes[i];
+        }
+    }
+    return NULL;
+}
+
+/* --- storages ----------------------------------------------------------------------------------- */
+
+static bool is_str(const lks_value_t *value)
+{
+    return value->kind == LKS_VALUE_STR;
+}
+
+static lks_status_t parse_storage_id(const lks_value_t *id, lks_torch_storage_id_t *out)
+{
+    lks_value_t *const *parts = id->kind == LKS_VALUE_TUPLE && lks_value_count(id) >= 5
+                                    ? ((const lks_sequence_node_t *)id)->items
+                                    : NULL;
+    if (!parts || !is_str(parts[0]) || strcmp(lks_value_text(parts[0], NULL), "storage") != 0 ||
+        parts[1]->kind != LKS_VALUE_GLOBAL || !is_str(parts[2]) || !is_str(parts[3]) ||
+        lks_value_get_int(parts[4], &out->numel) != LKS_OK || out->numel < 0) {
+        return lks_fail(LKS_ERR_FORMAT, "a persistent id is not ('storage', class, key, location, "
+                                        "number of elements)");
+    }
+    out->class_name = lks_value_class_name(parts[1]);
+    if (!strstr(out->class_name, "Storage")) {
+        return lks_fail(LKS_ERR_FORMAT, "'%s' is no storage class", out->class_name);
+    }
+    const storage_class_t *known = find_class(out->class_name);
+    out->dtype = known ? known->dtype : LKS_DTYPE_U8;
+    out->itemsize = known ? lks_dtype_size(known->dtype) : 0;
+    out->key = lks_value_text(parts[2], &out->key_length);
+    out->location = lks_value_text(parts[3], NULL);
+    return LKS_OK;
+}
+
+static lks_status_t read_storage(void *context, lks_tree_t *tree, lks_value_t *id,
+                                 lks_value_t **out)
+{
+    const lks_torch_reader_t *reader = context;
+    lks_torch_storage_id_t storage;
+    size_t index;
+    LKS_TRY(parse_storage_id(id, &storage));
+    LKS_TRY(reader->storage(reader->context, tree, &storage, &index));
+    lks_value_t *numbers[] = {lks_value_int(tree, (int64_t)index),
+                              lks_value_int(tree, storage.numel)};
+    lks_value_t *arguments = lks_value_tuple(tree);
+    if (!lks_tree_ok(tree) || !lks_sequence_fill(tree, arguments, numbers, 2)) {
+        return LKS_OK; /* the tree's failure is the caller's to report */
+    }
+    *out = lks_value_object(tree, LKS_OBJECT_STORAGE, lks_value_at(id, 1), arguments);
+    return LKS_OK;
+}
+
+/* --- tensors ------------------------------------------------------------------------------------ */
+
+/* None, or a dict without anything in it: hooks and metadata that say nothing. */
+static bool is_nothing(const lks_value_t *value)
+{
+    return !value || value->kind == LKS_VALUE_NONE ||
+           (value->kind == LKS_VALUE_DICT && lks_value_count(value) == 0 &&
+            !lks_value_dict_attributes(value));
+}
+
+/* A storage whose elements are a dtype of ours. */
+static bool is_plain_storage(const lks_value_t *value, size_t *index)
+{
+    int64_t number;
+    if (!value || value->kind != LKS_VALUE_OBJECT ||
+        lks_value_object_how(value) != LKS_OBJECT_STORAGE ||
+        lks_value_get_int(lks_value_at(lks_value_object_arguments(value), 0), &number) != LKS_OK) {
+        return false;
+    }
+    const storage_class_t *class = find_class(lks_value_class_name(value));
+    *index = (size_t)number;
+    return class && class->plain;
+}
+
+/* The ints of a tuple, in the tree. */
+static lks_status_t read_ints(lks_tree_t *tree, const lks_value_t *tuple, const char *what,
+                              const int64_t **out)
+{
+    size_t count = lks_value_count(tuple);
+    if (!tuple || (tuple->kind != LKS_VALUE_TUPLE && tuple->kind != LKS_VALUE_LIST) ||
+        count > INT_MAX) {
+        return lks_fail(LKS_ERR_FORMAT, "the %s of a tensor is not a tuple of ints", what);
+    }
+    lks_value_t *const *items = ((const lks_sequence_node_t *)tuple)->items;
+    int64_t *numbers = lks_tree_alloc(tree, count * sizeof *numbers);
+    for (size_t i = 0; numbers && i < count; i++) {
+        if (lks_value_get_int(items[i], &numbers[i]) != LKS_OK) {
+            return lks_fail(LKS_ERR_FORMAT, "the %s of a tensor is not a tuple of ints", what);
+        }
+    }
+    *out = numbers;
+    return LKS_OK;
+}
+
+/* _rebuild_tensor_v2 and, without its last arguments, the _rebuild_tensor of the first versions. */
+static lks_status_t rebuild_tensor(lks_tree_t *tree, const lks_value_t *arguments,
+                                   lks_value_t **out)
+{
+    lks_value_tensor_t tensor = {0};
+    const lks_value_t *size = lks_value_at(arguments, 2), *stride = lks_value_at(arguments, 3);
+    const lks_value_t *requires_grad = lks_value_at(arguments, 4);
+    if (!is_plain_storage(lks_value_at(arguments, 0), &tensor.storage) ||
+        !is_nothing(lks_value_at(arguments, 5)) || !is_nothing(lks_value_at(arguments, 6))) {
+        return LKS_OK; /* kept as a call */
+    }
+    if (lks_value_get_int(lks_value_at(arguments, 1), &tensor.offset) != LKS_OK ||
+        (requires_grad && lks_value_get_bool(requires_grad, &tensor.requires_grad) != LKS_OK)) {
+        return lks_fail(LKS_ERR_FORMAT,
+                        "the offset of a tensor is no int, or its requires_grad no bool");
+    }
+    LKS_TRY(read_ints(tree, size, "shape", &tensor.shape));
+    LKS_TRY(read_ints(tree, stride, "stride", &tensor.stride));
+    if (lks_value_count(size) != lks_value_count(stride)) {
+        return lks_fail(LKS_ERR_FORMAT, "a tensor has %zu dimensions and %zu strides",
+                        lks_value_count(size), lks_value_count(stride));
+    }
+    tensor.ndim = (int)lks_value_count(size);
+    tensor.dtype = tree->storages[tensor.storage].dtype;
+    *out = lks_tree_ok(tree) ? lks_tensor_node_create(tree, &tensor) : NULL;
+    return LKS_OK;
+}
+
+/* A second view, so that marking it leaves the first alone. */
+static lks_tensor_node_t *clone_tensor(lks_tree_t *tree, const lks_value_t *tensor)
+{
+    lks_tensor_node_t *clone = lks_node_create(tree, LKS_VALUE_TENSOR, sizeof *clone);
+    if (clone) {
+        clone->tensor = *lks_value_tensor(tensor);
+    }
+    return clone;
+}
+
+/* _rebuild_parameter(tensor, requires_grad, hooks), and with the attributes of the parameter as `state`. */
+static lks_status_t rebuild_parameter(lks_tree_t *tree, const lks_value_t *arguments,
+                                      lks_value_t **out)
+{
+    const lks_value_t *data = lks_value_at(arguments, 0);
+    lks_value_t *state = lks_value_at(arguments, 3);
+    bool requires_grad;
+    if (!lks_value_tensor(data) || lks_value_tensor_attributes(data) ||
+        lks_value_get_bool(lks_value_at(arguments, 1), &requires_grad) != LKS_OK ||
+        !is_nothing(lks_value_at(arguments, 2))) {
+        return LKS_OK; /* kept as a call */
+    }
+    lks_tensor_node_t *parameter = clone_tensor(tree, data);
+    if (!parameter) {
+        return LKS_OK;
+    }
+    parameter->tensor.requires_grad = requires_grad;
+    parameter->tensor.is_parameter = true;
+    if (state) {
+        lks_value_tensor_set_attributes(tree, &parameter->head, state);
+    }
+    *out = &parameter->head;
+    return LKS_OK;
+}
+
+static bool is_global(const lks_value_t *value, const char *name)
+{
+    return value && value->kind == LKS_VALUE_GLOBAL &&
+           strcmp(lks_value_class_name(value), name) == 0;
+}
+
+/* _rebuild_from_type_v2(function, class, arguments, state): a tensor with attributes, or of another class. */
+static lks_status_t rebuild_from_type(lks_tree_t *tree, const lks_value_t *arguments,
+                                      lks_value_t **out)
+{
+    const lks_value_t *inner = lks_value_at(arguments, 2);
+    lks_value_t *state = lks_value_at(arguments, 3);
+    if (!is_global(lks_value_at(arguments, 0), "torch._utils._rebuild_tensor_v2") ||
+        !is_global(lks_value_at(arguments, 1), "torch.Tensor") || !inner || !state ||
+        inner->kind != LKS_VALUE_TUPLE) {
+        return LKS_OK; /* kept as a call */
+    }
+    LKS_TRY(rebuild_tensor(tree, inner, out));
+    if (*out && state->kind != LKS_VALUE_NONE) {
+        lks_value_tensor_set_attributes(tree, *out, state);
+    }
+    return LKS_OK;
+}
+
+static const struct {
+    const char *name;
+    size_t least, most; /* arguments */
+    lks_status_t (*rebuild)(lks_tree_t *tree, const lks_value_t *arguments, lks_value_t **out);
+} callables[] = {
+    {"torch._utils._rebuild_tensor_v2", 6, 7, rebuild_tensor},
+    {"torch._utils._rebuild_parameter", 3, 3, rebuild_parameter},
+    {"torch._utils._rebuild_parameter_with_state", 4, 4, rebuild_parameter},
+    {"torch._tensor._rebuild_from_type_v2", 4, 4, rebuild_from_type},
+    {"torch._utils._rebuild_tensor", 4, 4, rebuild_tensor},
+};
+
+static lks_status_t read_call(void *context, lks_tree_t *tree, lks_value_t *callable,
+                              lks_value_t *arguments, lks_value_t **out)
+{
+    (void)context;
+    const char *name = lks_value_class_name(callable);
+    for (size_t i = 0; i < sizeof callables / sizeof *callables; i++) {
+        if (strcmp(name, callables[i].name) != 0) {
+            continue;
+        }
+        size_t count = lks_value_count(arguments);
+        if (count < callables[i].least || count > callables[i].most) {
+            return lks_fail(LKS_ERR_FORMAT, "%s wants %zu to %zu arguments, found %zu", name,
+                            callables[i].least, callables[i].most, count);
+        }
+        return callables[i].rebuild(tree, arguments, out);
+    }
+    return LKS_OK;
+}
+
+lks_pickle_hooks_t lks_torch_read_hooks(lks_torch_reader_t *reader)
+{
+    return (lks_pickle_hooks_t){.context = reader, .persistent = read_storage, .reduce = read_call};
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pickle_torch.h - what torch puts into a pickle: storages as persistent ids, tensors as calls.
+ *     ('storage', torch.FloatStorage, '0', 'cpu', 12)                     a storage
+ *     torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)
+ *     torch._utils._rebuild_parameter(tensor, requires_grad, hooks)
+ * How a storage's key becomes bytes is the format's business: zip archives, streams and tar files differ. */
+#ifndef LOCKSTEP_SERIALIZE_PICKLE_TORCH_H
+#define LOCKSTEP_SERIALIZE_PICKLE_TORCH_H
+
+#include "serialize/pickle_read.h"
+#include "serialize/pickle_write.h"
+
+/** A storage as a pickle names it. */
+typedef struct lks_torch_storage_id {
+    const char *class_name; /* for messages: "torch.FloatStorage" */
+    const char *key;
+    size_t key_length;
+    const char *location;
+    lks_dtype_t dtype; /* of a class that has none here, one of the same size, or uint8 */
+    size_t itemsize;   /* 0: the class is unknown */
+    int64_t numel;     /* >= 0 */
+} lks_torch_storage_id_t;
+
+typedef struct lks_torch_reader {
+    void *context;
+    /* Adds the storage to the tree, or finds it there. */
+    lks_status_t (*storage)(void *context, lks_tree_t *tree, const lks_torch_storage_id_t *id,
+                            size_t *index);
+} lks_torch_reader_t;
+
+/** Hooks that read what torch wrote; `reader` is borrowed. Calls that make something else than a plain
+ *  tensor (sparse, quantized, float8, conjugated) stay objects over bare storages: nothing is lost. */
+lks_pickle_hooks_t lks_torch_read_hooks(lks_torch_reader_t *reader);
+
+/** The storages that a pickle being written has named, by key: `order[key]` is the tree's index. */
+typedef struct lks_torch_writer {
+    const lks_tree_t *tree;
+    size_t *order;  /* key -> index */
+    size_t *key_of; /* index -> key, SIZE_MAX if not named yet */
+    size_t count;
+} lks_torch_writer_t;
+
+/** Errors: NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_torch_writer_init(const lks_tree_t *tree, lks_torch_writer_t *out);
+void lks_torch_writer_fini(lks_torch_writer_t *writer);
+
+/** Hooks that write tensors and storages as torch does; `writer` is borrowed. */
+lks_pickle_write_hooks_t lks_torch_write_hooks(lks_torch_writer_t *writer);
+
+#endif

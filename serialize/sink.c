@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sink.c - see sink.h. Where the target lies is decided in sink_path.c. */
+#include "serialize/sink.h"
+#include "serialize/crc32.h"
+#include "serialize/sink_path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define BUFFER_SIZE ((size_t)128 << 10)
+#define CHUNK_SIZE ((size_t)256 << 10) /* checksummed, then written from the cache */
+
+struct lks_sink {
+    lks_sink_path_t path;
+    int fd;
+    uint64_t flushed;  /* bytes in the file */
+    uint64_t reserved; /* bytes taken beforehand */
+    size_t buffered;   /* bytes in `buffer`, which follow them */
+    lks_error_t error;
+    unsigned char buffer[BUFFER_SIZE];
+};
+
+static void fail_io(lks_sink_t *sink, const char *what, int reason)
+{
+    if (sink->error.status == LKS_OK) {
+        (void)lks_fail(LKS_ERR_IO, "cannot %s '%s': %s", what, sink->path.target, strerror(reason));
+        sink->error = *lks_last_error();
+    }
+}
+
+lks_status_t lks_sink_create(const char *path, lks_sink_t **out)
+{
+    lks_sink_t *sink = calloc(1, sizeof *sink);
+    if (!sink) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "cannot write '%s': out of memory", path);
+    }
+    lks_status_t status = lks_sink_path_open(path, &sink->path, &sink->fd);
+    if (status != LKS_OK) {
+        free(sink);
+        return status;
+    }
+    *out = sink;
+    return LKS_OK;
+}
+
+lks_status_t lks_sink_reserve(lks_sink_t *sink, uint64_t nbytes)
+{
+    if (nbytes == 0 || fallocate(sink->fd, 0, 0, (off_t)nbytes) == 0) {
+        sink->reserved = nbytes;
+        return LKS_OK;
+    }
+    if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINTR) {
+        return LKS_OK;
+    }
+    return lks_fail(LKS_ERR_IO, "cannot write the %llu bytes of '%s': %s",
+                    (unsigned long long)nbytes, sink->path.target, strerror(errno));
+}
+
+/* Straight to the file at `offset`, past the buffer. */
+static void write_at(lks_sink_t *sink, uint64_t offset, const void *data, size_t nbytes)
+{
+    const unsigned char *bytes = data;
+    while (nbytes > 0 && sink->error.status == LKS_OK) {
+        ssize_t written = pwrite(sink->fd, bytes, nbytes, (off_t)offset);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written <= 0) {
+            fail_io(sink, "write", written < 0 ? errno : ENOSPC);
+            return;
+        }
+        bytes += written;
+        offset += (uint64_t)written;
+        nbytes -= (size_t)written;
+    }
+}
+
+static void flush(lks_sink_t *sink)
+{
+    write_at(sink, sink->flushed, sink->buffer, sink->buffered);
+    sink->flushed += sink->buffered;
+    sink->buffered = 0;
+}
+
+void lks_sink_write(lks_sink_t *sink, const void *data, size_t nbytes)
+{
+    if (nbytes > BUFFER_SIZE - sink->buffered) {
+        flush(sink);
+    }
+    if (nbytes > BUFFER_SIZE) {
+        write_at(sink, sink->flushed, data, nbytes);
+        sink->flushed += nbytes;
+    } else if (nbytes > 0) {
+        memcpy(sink->buffer + sink->buffered, data, nbytes);
+        sink->buffered += nbytes;
+    }
+}
+
+void lks_sink_write_crc(lks_sink_t *sink, const void *data, size_t nbytes, uint32_t *crc)
+{
+    const unsigned char *bytes = data;
+    while (nbytes > 0) {
+        size_t chunk = nbytes < CHUNK_SIZE ? nbytes : CHUNK_SIZE;
+        *crc = lks_crc32(*crc, bytes, chunk);
+        lks_sink_write(sink, bytes, chunk);
+        bytes += chunk;
+        nbytes -= chunk;
+    }
+}
+
+void lks_sink_patch(lks_sink_t *sink, uint64_t offset, const void *data, size_t nbytes)
+{
+    if (offset >= sink->flushed) {
+        memcpy(sink->buffer + (offset - sink->flushed), data, nbytes);
+        return;
+    }
+    flush(sink);
+    write_at(sink, offset, data, nbytes);
+}
+
+uint64_t lks_sink_position(const lks_sink_t *sink)
+{
+    return sink->flushed + sink->buffered;
+}
+
+/* --- copying a file ----------------------------------------------------------------------------- */
+
+static bool copy_by_kernel(lks_sink_t *sink, int fd, uint64_t nbytes)
+{
+    off_t from = 0;
+    while (sink->flushed < nbytes) {
+        off_t to = (off_t)sink->flushed;
+        ssize_t copied = copy_file_range(fd, &from, sink->fd, &to, nbytes - sink->flushed, 0);
+        if (copied <= 0) {
+            return false;
+        }
+        sink->flushed += (uint64_t)copied;
+    }
+    return true;
+}
+
+void lks_sink_copy_file(lks_sink_t *sink, int fd, uint64_t nbytes)
+{
+    if (ioctl(sink->fd, FICLONE, fd) == 0) {
+        sink->flushed = nbytes;
+        return;
+    }
+    if (lks_sink_reserve(sink, nbytes) != LKS_OK) {
+        sink->error = *lks_last_error();
+        return;
+    }
+    if (copy_by_kernel(sink, fd, nbytes)) {
+        return;
+    }
+    while (sink->flushed < nbytes && sink->error.status == LKS_OK) {
+        ssize_t got = pread(fd, sink->buffer, BUFFER_SIZE, (off_t)sink->flushed);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            fail_io(sink, "copy to", got < 0 ? errno : EIO);
+            return;
+        }
+        sink->buffered = (size_t)got;
+        flush(sink);
+    }
+}
+
+/* --- the end ------------------------------------------------------------------------------------ */
+
+static void finish_file(lks_sink_t *sink, bool sync)
+{
+    flush(sink);
+    if (sink->error.status == LKS_OK && sink->reserved > sink->flushed &&
+        ftruncate(sink->fd, (off_t)sink->flushed) != 0) {
+        fail_io(sink, "write", errno);
+    }
+    if (sink->error.status == LKS_OK && sync && fsync(sink->fd) != 0) {
+        fail_io(sink, "write", errno);
+    }
+    if (close(sink->fd) != 0) {
+        fail_io(sink, "write", errno);
+    }
+    sink->fd = -1;
+}
+
+lks_status_t lks_sink_commit(lks_sink_t *sink, bool sync)
+{
+    finish_file(sink, sync);
+    if (sink->error.status == LKS_OK) {
+        lks_status_t status = lks_sink_path_replace(&sink->path, sync);
+        lks_sink_path_fini(&sink->path);
+        free(sink);
+        return status;
+    }
+    lks_status_t status = lks_error_raise(&sink->error);
+    lks_sink_discard(sink);
+    return status;
+}
+
+void lks_sink_discard(lks_sink_t *sink)
+{
+    if (!sink) {
+        return;
+    }
+    if (sink->fd >= 0) {
+        (void)close(sink->fd);
+    }
+    lks_sink_path_remove(&sink->path);
+    lks_sink_path_fini(&sink->path);
+    free(sink);
+}

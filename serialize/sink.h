@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sink.h - a file that appears whole or not at all.
+ * Bytes go to a temporary file beside the target. Committing syncs it, renames it over the target and syncs
+ * the directory. Until then the target is what it was; discarding, or a failed commit, removes the temporary
+ * file. Errors stick: after a write failed the others do nothing, and commit reports the first error. */
+#ifndef LOCKSTEP_SERIALIZE_SINK_H
+#define LOCKSTEP_SERIALIZE_SINK_H
+
+#include <lockstep/status.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct lks_sink lks_sink_t;
+
+/** Starts a replacement of `path`. A symbolic link is followed; a new file gets the mode that umask leaves,
+ *  a replacement that of the file it replaces. Errors: IO (no such directory, no permission, the target is
+ *  no regular file), NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_sink_create(const char *path, lks_sink_t **out);
+
+/** Takes the disk space beforehand, so that a full disk is found before any work; a little too much is
+ *  given back at commit. Where the file system cannot do that, nothing happens. Errors: IO. */
+LKS_NODISCARD lks_status_t lks_sink_reserve(lks_sink_t *sink, uint64_t nbytes);
+
+void lks_sink_write(lks_sink_t *sink, const void *data, size_t nbytes);
+
+/** The same, and continues `*crc` (crc32.h) over the bytes while they are in the cache. */
+void lks_sink_write_crc(lks_sink_t *sink, const void *data, size_t nbytes, uint32_t *crc);
+
+/** Overwrites bytes that were already written. */
+void lks_sink_patch(lks_sink_t *sink, uint64_t offset, const void *data, size_t nbytes);
+
+/** Bytes written so far. */
+uint64_t lks_sink_position(const lks_sink_t *sink);
+
+/** Fills the (still empty) sink with the contents of an open file, sharing its blocks where it can. */
+void lks_sink_copy_file(lks_sink_t *sink, int fd, uint64_t nbytes);
+
+/** Puts the file in place and frees the sink, also on failure. `sync` false skips the fsyncs.
+ *  Errors: IO. */
+LKS_NODISCARD lks_status_t lks_sink_commit(lks_sink_t *sink, bool sync);
+
+/** Removes the temporary file and frees the sink. NULL does nothing. */
+void lks_sink_discard(lks_sink_t *sink);
+
+#endif

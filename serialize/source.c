@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* source.c - opening and mapping files. */
+#include "serialize/source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static lks_status_t check_regular(const char *path, int fd, size_t *size)
+{
+    struct stat info;
+    if (fstat(fd, &info) != 0) {
+        return lks_fail(LKS_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
+    }
+    if (S_ISDIR(info.st_mode)) {
+        return lks_fail(LKS_ERR_IO, "cannot read '%s': it is a directory", path);
+    }
+    if (!S_ISREG(info.st_mode)) {
+        return lks_fail(LKS_ERR_IO, "cannot read '%s': it is not a regular file", path);
+    }
+    *size = (size_t)info.st_size;
+    return LKS_OK;
+}
+
+lks_status_t lks_file_open_read(const char *path, int *fd, size_t *size)
+{
+    /* O_NONBLOCK: opening a FIFO must not wait for its writer. */
+    int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (opened < 0) {
+        return lks_fail(LKS_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
+    }
+    lks_status_t status = check_regular(path, opened, size);
+    if (status != LKS_OK) {
+        (void)close(opened);
+        return status;
+    }
+    *fd = opened;
+    return LKS_OK;
+}
+
+static lks_status_t map_file(const char *path, void **data, size_t *size)
+{
+    int fd;
+    LKS_TRY(lks_file_open_read(path, &fd, size));
+    if (*size == 0) {
+        (void)close(fd);
+        return lks_fail(LKS_ERR_FORMAT, "'%s' is empty", path);
+    }
+    *data = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
+    int reason = errno;
+    (void)close(fd);
+    if (*data == MAP_FAILED) {
+        return lks_fail(LKS_ERR_IO, "cannot map '%s': %s", path, strerror(reason));
+    }
+    return LKS_OK;
+}
+
+lks_status_t lks_source_open(const char *path, lks_source_t **out)
+{
+    lks_source_t *source = calloc(1, sizeof *source);
+    char *copy = strdup(path);
+    lks_status_t status = LKS_OK;
+    if (!source || !copy) {
+        status = lks_fail(LKS_ERR_NO_MEMORY, "opening '%s': out of memory", path);
+        goto free_source;
+    }
+    void *data;
+    LKS_GOTO(map_file(path, &data, &source->size), free_source);
+    source->data = data;
+    source->path = copy;
+    atomic_init(&source->references, 1);
+    *out = source;
+    return LKS_OK;
+
+free_source:
+    free(copy);
+    free(source);
+    return status;
+}
+
+void lks_source_retain(lks_source_t *source)
+{
+    atomic_fetch_add_explicit(&source->references, 1, memory_order_relaxed);
+}
+
+void lks_source_release(lks_source_t *source)
+{
+    if (!source || atomic_fetch_sub_explicit(&source->references, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    (void)munmap((void *)(uintptr_t)source->data, source->size);
+    free(source->path);
+    free(source);
+}
+
+static void release_source(void *context)
+{
+    lks_source_release(context);
+}
+
+lks_status_t lks_source_storage(lks_source_t *source, size_t offset, size_t nbytes,
+                                lks_storage_t **out)
+{
+    void *data = (void *)(uintptr_t)(source->data + offset);
+    LKS_TRY(lks_storage_wrap(lks_device_host(), data, nbytes, release_source, source, out));
+    lks_source_retain(source);
+    return LKS_OK;
+}

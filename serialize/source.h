@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* source.h - the bytes of a file, mapped.
+ * References are counted, because storages that lie in the map keep it alive. A file that somebody shortens
+ * in place while it is mapped takes the process down with SIGBUS, like any map; files that are replaced by
+ * renaming, as lockstep and torch's atomic writers do, stay whole. */
+#ifndef LOCKSTEP_SERIALIZE_SOURCE_H
+#define LOCKSTEP_SERIALIZE_SOURCE_H
+
+#include <lockstep/tensor.h>
+
+typedef struct lks_source {
+    const unsigned char *data;
+    size_t size; /* > 0 */
+    char *path;
+    _Atomic size_t references;
+} lks_source_t;
+
+/** Maps a regular file, one reference. Errors: IO (the system's reason, or it is a directory or another
+ *  thing that is no file), FORMAT (it is empty), NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_source_open(const char *path, lks_source_t **out);
+void lks_source_retain(lks_source_t *source);
+void lks_source_release(lks_source_t *source); /* NULL does nothing */
+
+/** A read-only storage over bytes [offset, offset + nbytes), which the caller has checked to be there.
+ *  Errors: NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_source_storage(lks_source_t *source, size_t offset, size_t nbytes,
+                                              lks_storage_t **out);
+
+/** Opens a regular file for reading. Errors: IO, as above. */
+LKS_NODISCARD lks_status_t lks_file_open_read(const char *path, int *fd, size_t *size);
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the writer makes, libzip finds consistent and our reader reads. */
+#include "serialize/source.h"
+#include "serialize/zip_read.h"
+#include "serialize/zip_write.h"
+#include "support/support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <zip.h>
+
+static const char *path;
+static lks_zip_writer_t writer;
+
+static void begin(void)
+{
+    path = test_temp_path("a.zip");
+    writer = (lks_zip_writer_t){0};
+    assert_ok(lks_sink_create(path, &writer.sink));
+}
+
+static void end(void)
+{
+    assert_ok(lks_zip_writer_finish(&writer));
+    assert_ok(lks_sink_commit(writer.sink, false));
+    lks_zip_writer_fini(&writer);
+}
+
+TestSuite(zip_write, .init = begin);
+
+static zip_t *open_strictly(void)
+{
+    int reason = 0;
+    zip_t *zip = zip_open(path, ZIP_RDONLY | ZIP_CHECKCONS, &reason);
+    cr_assert(zip, "libzip: error %d", reason);
+    return zip;
+}
+
+/* libzip checks the CRC while reading. */
+static void assert_libzip_reads(zip_t *zip, const char *name, const void *data, size_t nbytes)
+{
+    zip_file_t *file = zip_fopen(zip, name, 0);
+    cr_assert(file, "%s: %s", name, zip_strerror(zip));
+    char *found = malloc(nbytes + 1);
+    cr_assert_eq(zip_fread(file, found, nbytes + 1), (zip_int64_t)nbytes);
+    cr_assert(memcmp(found, data, nbytes) == 0);
+    cr_assert_eq(zip_fclose(file), 0);
+    free(found);
+}
+
+Test(zip_write, libzip_finds_the_archive_consistent)
+{
+    static char large[700000]; /* more than the sink's buffer and chunk */
+    for (size_t i = 0; i < sizeof large; i++) {
+        large[i] = (char)(i * 7 + i / 251);
+    }
+    static const size_t sizes[] = {0,     1,     63,     64,     65,     4096,
+                                   65536, 65537, 131072, 262144, 262145, 700000};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    char name[32];
+    for (size_t i = 0; i < COUNT; i++) {
+        (void)snprintf(name, sizeof name, "root/data/%zu", i);
+        lks_zip_writer_add(&writer, name, large + i, sizes[i] - (i == COUNT - 1 ? i : 0));
+    }
+    end();
+    zip_t *zip = open_strictly();
+    cr_assert_eq(zip_get_num_entries(zip, 0), COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        (void)snprintf(name, sizeof name, "root/data/%zu", i);
+        assert_libzip_reads(zip, name, large + i, sizes[i] - (i == COUNT - 1 ? i : 0));
+    }
+    cr_assert_eq(zip_close(zip), 0);
+}
+
+Test(zip_write, payloads_lie_at_multiples_of_64)
+{
+    char name[160] = "r/";
+    for (size_t i = 0; i < 130; i++) {
+        name[2 + i] = 'x';
+        name[3 + i] = '\0';
+        lks_zip_writer_add(&writer, name, name, i);
+    }
+    end();
+    lks_source_t *source;
+    lks_zip_t zip;
+    assert_ok(lks_source_open(path, &source));
+    assert_ok(lks_zip_open(source->data, source->size, &zip));
+    cr_assert_eq(zip.count, 130);
+    for (size_t i = 0; i < zip.count; i++) {
+        cr_assert_eq(zip.entries[i].data % 64, 0);
+        cr_assert_eq(zip.entries[i].size, i);
+    }
+    lks_zip_close(&zip);
+    lks_source_release(source);
+}
+
+Test(zip_write, more_than_65535_records_take_zip64)
+{
+    char name[32];
+    for (size_t i = 0; i < 66000; i++) {
+        (void)snprintf(name, sizeof name, "r/%zu", i);
+        lks_zip_writer_add(&writer, name, &i, sizeof i);
+    }
+    end();
+    size_t last = 65999;
+    zip_t *zip = open_strictly();
+    cr_assert_eq(zip_get_num_entries(zip, 0), 66000);
+    assert_libzip_reads(zip, "r/65999", &last, sizeof last);
+    cr_assert_eq(zip_close(zip), 0);
+    lks_source_t *source;
+    lks_zip_t read;
+    assert_ok(lks_source_open(path, &source));
+    assert_ok(lks_zip_open(source->data, source->size, &read));
+    cr_assert_eq(read.count, 66000);
+    cr_assert(lks_zip_find(&read, "r/65999", 7));
+    lks_zip_close(&read);
+    lks_source_release(source);
+}
+
+Test(zip_write, an_archive_fits_its_bound)
+{
+    char name[64], data[100] = {0};
+    uint64_t bound = lks_zip_end_bound();
+    for (size_t i = 0; i < 50; i++) {
+        (void)snprintf(name, sizeof name, "root/%.*s", (int)i,
+                       "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+        lks_zip_writer_add(&writer, name, data, i);
+        bound += lks_zip_record_bound(strlen(name), i);
+    }
+    cr_assert_leq(lks_sink_position(writer.sink) + writer.directory.length, bound);
+    end();
+}
+
+Test(zip_write, same_records_same_bytes)
+{
+    unsigned char *found[2];
+    size_t nbytes[2];
+    for (int i = 0; i < 2; i++) {
+        if (i > 0) {
+            begin();
+        }
+        lks_zip_writer_add(&writer, "a/b", "hello", 5);
+        end();
+        found[i] = test_read_file(path, &nbytes[i]);
+    }
+    cr_assert(nbytes[0] == nbytes[1] && memcmp(found[0], found[1], nbytes[0]) == 0);
+    free(found[0]);
+    free(found[1]);
+}
