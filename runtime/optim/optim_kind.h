@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* optim_kind.h - what a kind of optimizer fills in; the tables are listed in optim.c. */
+#ifndef LOCKSTEP_RUNTIME_OPTIM_OPTIM_KIND_H
+#define LOCKSTEP_RUNTIME_OPTIM_OPTIM_KIND_H
+
+#include "runtime/kernels/table.h"
+
+#include <lockstep/optim.h>
+
+enum { LKS_OPTIM_STATES_MAX = 3 };
+
+/** One update of `count` values: flat blocks of one layout, and the numbers of this step. */
+typedef struct lks_optim_update {
+    float *value;
+    const float *grad;
+    float *state[LKS_OPTIM_STATES_MAX]; /* NULL where the step does without */
+    size_t count;
+    union {
+        lks_sgd_args_t sgd;
+        lks_adam_args_t adam;
+    } args;
+} lks_optim_update_t;
+
+typedef struct lks_optim_kind_ops {
+    const char *name; /* PyTorch's class */
+    lks_optim_config_t defaults;
+    const char *state_names[LKS_OPTIM_STATES_MAX]; /* PyTorch's */
+
+    /** What PyTorch's constructor checks; every number is finite already. */
+    lks_status_t (*check)(const lks_optim_config_t *config);
+    /** How many states, counted from the first, a step with this config uses. */
+    size_t (*state_count)(const lks_optim_config_t *config);
+    /** The numbers of step `step` (1 is the first), computed in float64. `first`: no step has
+     *  written the states yet. */
+    void (*prepare)(const lks_optim_config_t *config, int64_t step, bool first,
+                    lks_optim_update_t *update);
+    /** Updates values [begin, end). */
+    void (*run)(const lks_kernels_t *kernels, const lks_optim_update_t *update, size_t begin,
+                size_t end);
+} lks_optim_kind_ops_t;
+
+extern const lks_optim_kind_ops_t lks_optim_sgd, lks_optim_adam, lks_optim_adamw;
+
+/** "<owner>: <name> is <value>; it must be at least 0" unless it is. */
+LKS_NODISCARD lks_status_t lks_optim_check_not_negative(const char *owner, const char *name,
+                                                        double value);
+
+#endif
