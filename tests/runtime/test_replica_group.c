@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Replica groups: every rank runs, the first failure comes back with its rank, nobody waits for the dead. */
+#include "support/support.h"
+
+#include <lockstep/replica.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+static lks_status_t build(void *context, lks_module_t **out)
+{
+    return lks_model_create(context ? context : "mlp:3,4,2", out);
+}
+
+typedef struct setup {
+    lks_device_list_t *devices;
+    lks_replica_group_t *group;
+} setup_t;
+
+static setup_t start(const char *devices)
+{
+    setup_t setup;
+    lks_optim_config_t optim = lks_optim_config_default(LKS_OPTIM_ADAM);
+    lks_replica_config_t config = {.build = build, .optim = &optim, .seed = 42};
+    assert_ok(lks_device_list_open(devices, NULL, &setup.devices));
+    assert_ok(lks_replica_group_create(setup.devices, &config, &setup.group));
+    return setup;
+}
+
+static void stop(setup_t *setup)
+{
+    lks_replica_group_destroy(setup->group);
+    lks_device_list_close(setup->devices);
+}
+
+static lks_status_t count_ranks(lks_replica_t *replica, void *context)
+{
+    atomic_fetch_add((_Atomic int *)context, 1 << (4 * replica->rank));
+    return LKS_OK;
+}
+
+Test(replica_group, runs_on_every_rank_again_and_again)
+{
+    setup_t setup = start("host:3");
+    _Atomic int ranks = 0;
+    cr_assert_eq(lks_replica_group_size(setup.group), 3);
+    for (int i = 1; i <= 5; i++) {
+        assert_ok(lks_replica_group_run(setup.group, count_ranks, &ranks));
+        cr_assert_eq(ranks, i * 0x111);
+    }
+    stop(&setup);
+}
+
+Test(replica_group, starts_all_ranks_with_rank_0s_parameters)
+{
+    setup_t setup = start("host:3");
+    lks_tensor_t first = lks_module_flat_values(lks_replica_group_get(setup.group, 0)->module);
+    const float *values = lks_tensor_data(&first);
+    float sum = 0.0f;
+    for (int64_t i = 0; i < lks_tensor_numel(&first); i++) {
+        sum += fabsf(values[i]);
+    }
+    cr_assert(sum > 0.0f);
+    for (int rank = 1; rank < 3; rank++) {
+        lks_tensor_t other =
+            lks_module_flat_values(lks_replica_group_get(setup.group, rank)->module);
+        cr_assert(memcmp(values, lks_tensor_data(&other), lks_tensor_nbytes(&first)) == 0);
+    }
+    stop(&setup);
+}
+
+static lks_status_t set_and_reduce(lks_replica_t *replica, void *context)
+{
+    (void)context;
+    lks_tensor_t grads = lks_module_flat_grads(replica->module);
+    float *data = lks_tensor_data(&grads);
+    for (int64_t i = 0; i < lks_tensor_numel(&grads); i++) {
+        data[i] = (float)(replica->rank + 1) * (float)(i % 7);
+    }
+    return lks_replica_all_reduce_grads(replica);
+}
+
+Test(replica_group, sums_gradients)
+{
+    setup_t setup = start("host:4");
+    assert_ok(lks_replica_group_run(setup.group, set_and_reduce, NULL));
+    for (int rank = 0; rank < 4; rank++) {
+        lks_tensor_t grads =
+            lks_module_flat_grads(lks_replica_group_get(setup.group, rank)->module);
+        const float *data = lks_tensor_data(&grads);
+        for (int64_t i = 0; i < lks_tensor_numel(&grads); i++) {
+            cr_assert_float_eq(data[i], 10.0f * (float)(i % 7), 0.0f);
+        }
+    }
+    stop(&setup);
+}
+
+static lks_status_t fail_on_rank_2(lks_replica_t *replica, void *context)
+{
+    (void)context;
+    if (replica->rank == 2) {
+        return lks_fail(LKS_ERR_IO, "the disk is on fire");
+    }
+    return lks_comm_barrier(replica->comm); /* would wait for rank 2 for ever */
+}
+
+Test(replica_group, a_failing_rank_aborts_the_others_and_is_named)
+{
+    setup_t setup = start("host:3");
+    assert_fails(lks_replica_group_run(setup.group, fail_on_rank_2, NULL), LKS_ERR_IO,
+                 "rank 2: the disk is on fire");
+    _Atomic int ranks = 0;
+    assert_fails(lks_replica_group_run(setup.group, count_ranks, &ranks), LKS_ERR_ABORTED,
+                 "the disk is on fire");
+    cr_assert_eq(ranks, 0);
+    stop(&setup);
+}
+
+static lks_status_t fail_without_a_word(lks_replica_t *replica, void *context)
+{
+    (void)context;
+    return replica->rank == 0 ? LKS_ERR_IO : lks_comm_barrier(replica->comm);
+}
+
+Test(replica_group, a_failure_without_a_sentence_is_a_failure)
+{
+    setup_t setup = start("host:2");
+    (void)lks_fail(LKS_ERR_NOT_FOUND, "an older story");
+    assert_fails(lks_replica_group_run(setup.group, fail_without_a_word, NULL), LKS_ERR_IO,
+                 "rank 0: the replica's function failed: I/O error");
+    stop(&setup);
+}
+
+static lks_status_t fail_alone(lks_replica_t *replica, void *context)
+{
+    (void)replica;
+    (void)context;
+    return lks_fail(LKS_ERR_IO, "no space");
+}
+
+Test(replica_group, a_single_replica_fails_without_a_rank_in_front)
+{
+    setup_t setup = start("host");
+    cr_assert_eq(lks_replica_group_run(setup.group, fail_alone, NULL), LKS_ERR_IO);
+    cr_assert_str_eq(lks_last_error()->message, "no space");
+    stop(&setup);
+}
+
+Test(replica_group, a_model_that_cannot_be_built_fails_creation)
+{
+    lks_device_list_t *devices;
+    lks_replica_group_t *group = NULL;
+    char description[] = "mlp:3";
+    lks_replica_config_t config = {.build = build, .context = description};
+    assert_ok(lks_device_list_open("host:3", NULL, &devices));
+    assert_fails(lks_replica_group_create(devices, &config, &group), LKS_ERR_INVALID_ARG, "mlp:3");
+    cr_assert_null(group);
+    lks_device_list_close(devices);
+}
