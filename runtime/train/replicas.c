@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* replicas.c - what training and evaluation begin with alike: devices, replicas, a checkpoint's weights. */
+#include "runtime/train/job.h"
+
+static lks_status_t build_model(void *context, lks_module_t **out)
+{
+    return lks_model_create(*(const char *const *)context, out);
+}
+
+/* Mistakes in the settings are found here, by one thread, and not by whichever rank comes first. */
+static lks_status_t check_settings(const char *model, const lks_optim_config_t *optim)
+{
+    lks_module_t *module;
+    LKS_TRY(lks_model_create(model, &module));
+    lks_module_destroy(module);
+    return optim ? lks_optim_config_check(optim) : LKS_OK;
+}
+
+lks_status_t lks_replicas_open(lks_replicas_t *replicas, const lks_replicas_config_t *config)
+{
+    LKS_TRY(check_settings(config->model, config->optim));
+    lks_device_config_t device = {.bind = config->bind};
+    LKS_TRY(lks_device_list_open(config->devices, &device, &replicas->devices));
+    const char *model = config->model;
+    lks_replica_config_t replica = {
+        .build = build_model, .context = &model, .optim = config->optim, .seed = config->seed};
+    return lks_replica_group_create(replicas->devices, &replica, &replicas->group);
+}
+
+void lks_replicas_close(lks_replicas_t *replicas)
+{
+    lks_replica_group_destroy(replicas->group);
+    lks_device_list_close(replicas->devices);
+    *replicas = (lks_replicas_t){0};
+}
+
+lks_replica_t *lks_replicas_first(const lks_replicas_t *replicas)
+{
+    return lks_replica_group_get(replicas->group, 0);
+}
+
+/* After rank 0 got a file's state, everyone does; hyper-parameters are in no block that is broadcast. */
+static lks_status_t share(lks_replica_t *replica, void *context)
+{
+    if (replica->optim && replica->rank != 0) {
+        LKS_TRY(lks_optim_set_config(replica->optim, context));
+    }
+    return lks_replica_broadcast(replica);
+}
+
+lks_status_t lks_replicas_share(const lks_replicas_t *replicas)
+{
+    lks_optim_config_t config = {0};
+    const lks_optim_t *optim = lks_replicas_first(replicas)->optim;
+    if (optim) {
+        config = *lks_optim_config(optim);
+    }
+    return lks_replica_group_run(replicas->group, share, &config);
+}
+
+lks_status_t lks_check_stats_fit(const lks_feature_stats_t *stats, const char *file,
+                                 const lks_dataset_t *data, const char *name)
+{
+    if (stats->mean && stats->count != lks_dataset_features(data)) {
+        return lks_fail(LKS_ERR_MISMATCH, "'%s' has statistics of %lld features, '%s' has %lld",
+                        file, (long long)stats->count, name, (long long)lks_dataset_features(data));
+    }
+    return LKS_OK;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* trainer.c - a job from its settings to its result: data, devices, replicas, weights, loop. */
+#include "runtime/train/job.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static lks_progress_t initial_progress(void)
+{
+    return (lks_progress_t){
+        .loss = (double)NAN,
+        .accuracy = (double)NAN,
+        .val_loss = (double)NAN,
+        .val_accuracy = (double)NAN,
+        .best_accuracy = -1.0,
+        .best_loss = (double)INFINITY,
+    };
+}
+
+/* The folder is made before the first step: an hour of training must not end in a typing error. But after everything
+ * else that can fail, so that a mistake leaves no folder behind. */
+static lks_status_t open_save_dir(const char *dir)
+{
+    if (!dir) {
+        return LKS_OK;
+    }
+    if (strlen(dir) > 4000) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "the name of the folder to save in is too long");
+    }
+    struct stat info;
+    if (mkdir(dir, 0777) != 0 && errno != EEXIST) {
+        return lks_fail(LKS_ERR_IO, "cannot create the folder '%s': %s", dir, strerror(errno));
+    }
+    if (stat(dir, &info) != 0) {
+        return lks_fail(LKS_ERR_IO, "cannot save in '%s': %s", dir, strerror(errno));
+    }
+    if (!S_ISDIR(info.st_mode)) {
+        return lks_fail(LKS_ERR_IO, "cannot save in '%s': it is not a folder", dir);
+    }
+    if (access(dir, W_OK | X_OK) != 0) {
+        return lks_fail(LKS_ERR_IO, "cannot save in '%s': %s", dir, strerror(errno));
+    }
+    return LKS_OK;
+}
+
+static void notify_file(const lks_job_t *job, lks_train_event_kind_t kind, const char *path,
+                        const char *text)
+{
+    lks_train_event_t event = {
+        .kind = kind,
+        .epoch = job->start.epoch + 1,
+        .epochs = job->config->epochs > 0 ? job->config->epochs : INT64_MAX,
+        .step = job->start.step,
+        .steps = lks_sampler_steps(&job->sampler),
+        .global_step = job->start.global_step,
+        .lr = job->start.scheduler.last_lr,
+        .path = path,
+        .text = text,
+    };
+    lks_job_notify(job->config, &event);
+}
+
+static lks_status_t load_weights(lks_job_t *job, lks_checkpoint_t *checkpoint)
+{
+    const lks_train_config_t *config = job->config;
+    lks_module_t *module = lks_replicas_first(&job->replicas)->module;
+    const char *path = lks_checkpoint_path(checkpoint);
+    lks_strbuf_t report = {0};
+    lks_status_t status =
+        config->resume
+            ? lks_job_resume(job, checkpoint, &report)
+            : lks_model_state_load(checkpoint, module, config->key_prefix, config->strict, &report);
+    if (status == LKS_OK) {
+        notify_file(job, LKS_EVENT_LOAD, path, lks_strbuf_text(&report));
+        if (config->resume) {
+            notify_file(job, LKS_EVENT_RESUME, path, NULL);
+        }
+        status = lks_replicas_share(&job->replicas);
+    }
+    lks_strbuf_fini(&report);
+    return status;
+}
+
+static void notify_start(const lks_job_t *job)
+{
+    size_t count = lks_device_list_count(job->replicas.devices);
+    lks_strbuf_t text = {0};
+    lks_strbuf_appendf(&text, "%s on %zu %s (", job->config->model, count,
+                       count == 1 ? "device" : "devices");
+    for (size_t i = 0; i < count; i++) {
+        const lks_device_t *device = lks_device_list_get(job->replicas.devices, i);
+        lks_strbuf_appendf(&text, "%s%s", i ? ", " : "", lks_device_name(device));
+    }
+    lks_strbuf_appendf(&text, "), %lld samples", (long long)job->train_count);
+    if (job->validation_count > 0) {
+        lks_strbuf_appendf(&text, " and %lld for validation", (long long)job->validation_count);
+    }
+    notify_file(job, LKS_EVENT_START, NULL, lks_strbuf_text(&text));
+    lks_strbuf_fini(&text);
+}
+
+static lks_status_t open_replicas(lks_job_t *job)
+{
+    const lks_train_config_t *config = job->config;
+    const lks_replicas_config_t replicas = {
+        .model = config->model,
+        .devices = config->devices,
+        .bind = config->bind,
+        .optim = &config->optim,
+        .seed = config->seed,
+    };
+    LKS_TRY(lks_replicas_open(&job->replicas, &replicas));
+    return lks_check_model_fits(lks_replicas_first(&job->replicas)->module, config->model,
+                                job->data, config->data);
+}
+
+/* A folder that a job is resumed into from elsewhere has no best.pt yet: the next epoch gives one. */
+static void forget_lost_best(lks_job_t *job)
+{
+    char path[4096];
+    if (!job->config->save_dir || !job->config->resume) {
+        return;
+    }
+    (void)snprintf(path, sizeof path, "%s/best.pt", job->config->save_dir);
+    if (access(path, F_OK) != 0) {
+        job->start.best_accuracy = initial_progress().best_accuracy;
+        job->start.best_loss = initial_progress().best_loss;
+    }
+}
+
+/* Everything up to the first step. The checkpoint is not needed after it. */
+static lks_status_t prepare_job(lks_job_t *job, lks_checkpoint_t *checkpoint)
+{
+    const lks_train_config_t *config = job->config;
+    const lks_value_t *root =
+        config->resume ? lks_tree_root(lks_checkpoint_tree(checkpoint)) : NULL;
+    LKS_TRY(lks_optim_config_check(&config->optim));
+    LKS_TRY(lks_lr_scheduler_parse(config->scheduler, config->optim.lr, &job->start.scheduler));
+    LKS_TRY(lks_job_open_data(job, root));
+    LKS_TRY(open_replicas(job));
+    notify_start(job);
+    if (checkpoint) {
+        LKS_TRY(load_weights(job, checkpoint));
+    }
+    LKS_TRY(open_save_dir(config->save_dir));
+    forget_lost_best(job);
+    return LKS_OK;
+}
+
+static lks_status_t open_job(lks_job_t *job)
+{
+    const lks_train_config_t *config = job->config;
+    const char *path = config->resume ? config->resume : config->load;
+    lks_checkpoint_t *checkpoint = NULL;
+    if (path) {
+        LKS_TRY(lks_checkpoint_open(path, NULL, &checkpoint));
+    }
+    lks_status_t status = prepare_job(job, checkpoint);
+    lks_checkpoint_close(checkpoint);
+    return status;
+}
+
+static void close_job(lks_job_t *job)
+{
+    lks_replicas_close(&job->replicas);
+    lks_job_close_data(job);
+}
+
+lks_status_t lks_train(const lks_train_config_t *config, lks_train_result_t *result)
+{
+    struct timespec begin, end;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    LKS_TRY(lks_train_config_check(config));
+    lks_job_t job = {.config = config, .start = initial_progress()};
+    lks_status_t status = open_job(&job);
+    if (status == LKS_OK) {
+        status = lks_replica_group_run(job.replicas.group, lks_train_loop, &job);
+    }
+    lks_error_t error = *lks_last_error();
+    close_job(&job);
+    if (status != LKS_OK) {
+        return lks_error_raise(&error);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    *result = (lks_train_result_t){
+        .epochs = job.end.epoch,
+        .global_step = job.end.global_step,
+        .loss = job.end.loss,
+        .accuracy = job.end.accuracy,
+        .val_loss = job.end.val_loss,
+        .val_accuracy = job.end.val_accuracy,
+        .best_accuracy = fmax(job.end.best_accuracy, 0.0),
+        .interrupted = job.interrupted,
+        .seconds =
+            (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9,
+    };
+    return LKS_OK;
+}
