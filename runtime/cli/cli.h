@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cli.h - what the commands share. Results go to stdout, everything else to stderr. */
+#ifndef LOCKSTEP_CLI_CLI_H
+#define LOCKSTEP_CLI_CLI_H
+
+#include "runtime/cli/options.h"
+
+#include <lockstep/trainer.h>
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DIFFERS = 3 };
+
+extern const command_t train_command, eval_command, predict_command, inspect_command;
+
+/** Prints "lockstep: <sentence>" of this thread's last error and returns the exit code of its status:
+ *  2 for INVALID_ARG, 3 for MISMATCH, else 1. */
+int report_failure(void);
+
+/** Prints a sentence about the command line, with a hint at --help, and returns 2. */
+int report_usage(const command_t *command);
+
+/** Flushes stdout; a result that could not be written is a failure. Returns `code` or 1. */
+int finish_output(int code);
+
+/** Parses "cores" or "none" into a bool. */
+lks_status_t parse_bind(const char *text, void *target);
+
+/** Shows events of training on stderr: lines, or one line that changes on a terminal. */
+typedef struct progress {
+    bool terminal, line_open;
+    bool json; /* events also go to stdout as JSON lines */
+} progress_t;
+void progress_init(progress_t *progress, bool json);
+void progress_show(void *progress, const lks_train_event_t *event);
+void progress_close(progress_t *progress);
+
+/** A string target and the texts behind it, "10.5 MB". Returns `text`. */
+const char *format_bytes(char *text, size_t size, uint64_t nbytes);
+
+#endif

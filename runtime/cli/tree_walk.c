@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tree_walk.c - depth-first with a stack of its own: nesting is the file's choice. */
+#include "runtime/cli/tree_walk.h"
+
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What is still to do at one container. An object has several parts one after the other. */
+typedef struct frame {
+    const lks_value_t *value;
+    size_t path;        /* length of the path of the container */
+    size_t part, index; /* of an object: 0 arguments, 1 state, 2 items, 3 entries; else part 0 */
+} frame_t;
+
+typedef struct walk {
+    frame_t *frames;
+    size_t depth, capacity;
+    char *path;
+    size_t path_length, path_capacity;
+    const lks_value_t **seen; /* open hash set of visited nodes */
+    size_t seen_count, seen_capacity;
+} walk_t;
+
+static bool grow(void **data, size_t *capacity, size_t need, size_t size)
+{
+    if (need <= *capacity) {
+        return true;
+    }
+    size_t next = *capacity ? *capacity * 2 : 64;
+    while (next < need) {
+        next *= 2;
+    }
+    void *grown = realloc(*data, next * size);
+    if (!grown) {
+        return false;
+    }
+    *data = grown;
+    *capacity = next;
+    return true;
+}
+
+static size_t slot_of(const walk_t *walk, const lks_value_t *value)
+{
+    size_t mask = walk->seen_capacity - 1;
+    size_t slot = (size_t)((uintptr_t)value * UINT64_C(0x9e3779b97f4a7c15) >> 20) & mask;
+    while (walk->seen[slot] && walk->seen[slot] != value) {
+        slot = (slot + 1) & mask;
+    }
+    return slot;
+}
+
+static bool enlarge_seen(walk_t *walk)
+{
+    walk_t next = *walk;
+    next.seen_capacity = walk->seen_capacity ? walk->seen_capacity * 2 : 256;
+    next.seen = calloc(next.seen_capacity, sizeof *next.seen);
+    if (!next.seen) {
+        return false;
+    }
+    for (size_t i = 0; i < walk->seen_capacity; i++) {
+        if (walk->seen[i]) {
+            next.seen[slot_of(&next, walk->seen[i])] = walk->seen[i];
+        }
+    }
+    free(walk->seen);
+    *walk = next;
+    return true;
+}
+
+/* Notes the visit; *fresh says whether it is the first. False: out of memory. */
+static bool visit(walk_t *walk, const lks_value_t *value, bool *fresh)
+{
+    if (walk->seen_count * 2 >= walk->seen_capacity && !enlarge_seen(walk)) {
+        return false;
+    }
+    size_t slot = slot_of(walk, value);
+    *fresh = walk->seen[slot] == NULL;
+    if (*fresh) {
+        walk->seen[slot] = value;
+        walk->seen_count++;
+    }
+    return true;
+}
+
+/* Cuts the path to `length` and appends a dot (unless it is empty) and the text. */
+static bool set_path(walk_t *walk, size_t length, const char *text, size_t nbytes)
+{
+    bool dot = length > 0;
+    size_t need = length + dot + nbytes + 1;
+    if (!grow((void **)&walk->path, &walk->path_capacity, need, 1)) {
+        return false;
+    }
+    if (dot) {
+        walk->path[length++] = '.';
+    }
+    memcpy(walk->path + length, text, nbytes);
+    walk->path_length = length + nbytes;
+    walk->path[walk->path_length] = '\0';
+    return true;
+}
+
+static bool set_path_key(walk_t *walk, size_t length, const lks_value_t *key, size_t index)
+{
+    char text[64];
+    int64_t number;
+    size_t nbytes;
+    if (lks_value_kind(key) == LKS_VALUE_STR) {
+        const char *name = lks_value_text(key, &nbytes);
+        return set_path(walk, length, name, nbytes);
+    }
+    if (lks_value_kind(key) == LKS_VALUE_INT && lks_value_get_int(key, &number) == LKS_OK) {
+        (void)snprintf(text, sizeof text, "%" PRId64, number);
+    } else {
+        (void)snprintf(text, sizeof text, "<%s %zu>", lks_value_kind_name(lks_value_kind(key)),
+                       index);
+    }
+    return set_path(walk, length, text, strlen(text));
+}
+
+static bool is_sequence(const lks_value_t *value)
+{
+    return lks_value_kind(value) == LKS_VALUE_LIST || lks_value_kind(value) == LKS_VALUE_TUPLE;
+}
+
+/* The container that a part of an object is, or the value itself for a plain container. NULL: none. */
+static const lks_value_t *part_of(const frame_t *frame)
+{
+    const lks_value_t *value = frame->value;
+    if (lks_value_kind(value) != LKS_VALUE_OBJECT) {
+        return frame->part == 0 ? value : NULL;
+    }
+    switch (frame->part) {
+    case 0: return lks_value_object_arguments(value);
+    case 1: return lks_value_object_state(value);
+    case 2: return lks_value_object_items(value);
+    default: return lks_value_object_entries(value);
+    }
+}
+
+/* The next child of the frame, with the walk's path set to it; NULL when there is none left. A state that is no
+ * container is one child, "<state>". */
+static lks_status_t next_child(walk_t *walk, frame_t *frame, const lks_value_t **out)
+{
+    bool object = lks_value_kind(frame->value) == LKS_VALUE_OBJECT;
+    size_t parts = object ? 4 : 1;
+    bool ok = true;
+    *out = NULL;
+    for (; frame->part < parts; frame->part++, frame->index = 0) {
+        const lks_value_t *part = part_of(frame);
+        if (!part) {
+            continue;
+        }
+        size_t index = frame->index++;
+        char text[32];
+        if (lks_value_kind(part) == LKS_VALUE_DICT && index < lks_value_count(part)) {
+            ok = set_path_key(walk, frame->path, lks_value_key_at(part, index), index);
+            *out = lks_value_at(part, index);
+        } else if (is_sequence(part) && index < lks_value_count(part)) {
+            const char *format = object && frame->part == 0 ? "<arg%zu>" : "%zu";
+            (void)snprintf(text, sizeof text, format, index);
+            ok = set_path(walk, frame->path, text, strlen(text));
+            *out = lks_value_at(part, index);
+        } else if (index == 0 && lks_value_kind(part) != LKS_VALUE_DICT && !is_sequence(part)) {
+            ok = set_path(walk, frame->path, "<state>", 7);
+            *out = part;
+        }
+        if (*out || !ok) {
+            break;
+        }
+    }
+    return ok ? LKS_OK : lks_fail(LKS_ERR_NO_MEMORY, "walking the tree: out of memory");
+}
+
+static bool is_container(const lks_value_t *value)
+{
+    lks_value_kind_t kind = lks_value_kind(value);
+    return kind == LKS_VALUE_OBJECT ||
+           ((kind == LKS_VALUE_DICT || is_sequence(value)) && lks_value_count(value) > 0);
+}
+
+/* At a value with the path set: reports a leaf, opens a container. */
+static lks_status_t enter(walk_t *walk, const lks_value_t *value, leaf_fn_t leaf, void *context)
+{
+    bool container = is_container(value), fresh = true;
+    if ((container || lks_value_kind(value) == LKS_VALUE_TENSOR) && !visit(walk, value, &fresh)) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "walking the tree: out of memory");
+    }
+    if (!fresh) {
+        return LKS_OK;
+    }
+    if (!container || lks_value_kind(value) == LKS_VALUE_OBJECT) {
+        LKS_TRY(leaf(context, walk->path ? walk->path : "", walk->path_length, value));
+    }
+    if (!container) {
+        return LKS_OK;
+    }
+    if (!grow((void **)&walk->frames, &walk->capacity, walk->depth + 1, sizeof *walk->frames)) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "walking the tree: out of memory");
+    }
+    walk->frames[walk->depth++] = (frame_t){.value = value, .path = walk->path_length};
+    return LKS_OK;
+}
+
+lks_status_t tree_walk(const lks_value_t *root, leaf_fn_t leaf, void *context)
+{
+    walk_t walk = {0};
+    lks_status_t status = enter(&walk, root, leaf, context);
+    while (status == LKS_OK && walk.depth > 0) {
+        const lks_value_t *child;
+        status = next_child(&walk, &walk.frames[walk.depth - 1], &child);
+        if (status == LKS_OK && child) {
+            status = enter(&walk, child, leaf, context);
+        } else {
+            walk.depth--;
+        }
+    }
+    free(walk.frames);
+    free(walk.path);
+    free(walk.seen);
+    return status;
+}

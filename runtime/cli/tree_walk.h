@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tree_walk.h - every leaf of a value tree with its dotted path, in order.
+ * Containers and tensors that stand in several places are visited where they occur first, so that a walk ends
+ * whatever a file does: shared lists have more paths than there are atoms, and some trees are cycles. */
+#ifndef LOCKSTEP_CLI_TREE_WALK_H
+#define LOCKSTEP_CLI_TREE_WALK_H
+
+#include <lockstep/value.h>
+
+/** `path` and its length are valid during the call; the walk stops at the first error. */
+typedef lks_status_t (*leaf_fn_t)(void *context, const char *path, size_t nbytes,
+                                  const lks_value_t *leaf);
+
+/** Leaves are scalars, tensors, globals, empty containers, and objects: their class first, then what is inside:
+ *  arguments as "path.<arg0>", state, items and entries directly below. Dict keys that are no str or int are shown
+ *  as <kind N>. Errors: those of `leaf`, NO_MEMORY. */
+LKS_NODISCARD lks_status_t tree_walk(const lks_value_t *root, leaf_fn_t leaf, void *context);
+
+#endif

@@ -1,0 +1,19 @@
+#!/bin/sh
+# kill -9 at any moment leaves whole checkpoints: every save goes to a temporary file first.
+. "$(dirname "$0")/lib.sh"
+iris=$TEST_DATA/iris.csv
+for delay in 0.05 0.11 0.17 0.23 0.29 0.35 0.41 0.47; do
+    "$LOCKSTEP" train --model mlp:4,64,64,3 --devices host:2 --epochs 100000 --data "$iris" \
+        --save "$work/run" --save-every-steps 1 >"$out" 2>"$err" &
+    pid=$!
+    sleep "$delay"
+    kill -9 "$pid"
+    wait "$pid" 2>/dev/null
+    for file in "$work"/run/*.pt; do
+        [ -e "$file" ] && run inspect --hash "$file"
+    done
+    last=$work/run/last.pt
+    [ -e "$last" ] && run train --resume "$last" --max-steps 1 --devices host
+    rm -rf "$work/run"
+done
+finish
