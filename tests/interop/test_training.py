@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training follows PyTorch's from the same weights on the same batches: loss to 1e-5, weights to 1e-4, 50 steps."""
+import torch
+
+from common import Case, Net, IRIS, iris, losses, main, train
+
+STEPS = 50
+OPTIMIZERS = {
+    "sgd": (lambda p: torch.optim.SGD(p, lr=0.02), ["--lr", 0.02]),
+    "sgd momentum": (lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9), ["--lr", 0.01, "--momentum", 0.9]),
+    "sgd dampening": (lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, dampening=0.3),
+                      ["--lr", 0.01, "--momentum", 0.9, "--dampening", 0.3]),
+    "sgd nesterov": (lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.8, nesterov=True, weight_decay=0.01),
+                     ["--lr", 0.01, "--momentum", 0.8, "--nesterov", "--weight-decay", 0.01]),
+    "adam": (lambda p: torch.optim.Adam(p, lr=0.01), ["--lr", 0.01]),
+    "adam decay": (lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1), ["--lr", 0.01, "--weight-decay", 0.1]),
+    "adam amsgrad": (lambda p: torch.optim.Adam(p, lr=0.02, amsgrad=True, betas=(0.8, 0.99), eps=1e-7),
+                     ["--lr", 0.02, "--amsgrad", "--beta1", 0.8, "--beta2", 0.99, "--eps", 1e-7]),
+    "adamw": (lambda p: torch.optim.AdamW(p, lr=0.01), ["--lr", 0.01]),
+    "adamw amsgrad": (lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.3, amsgrad=True),
+                      ["--lr", 0.01, "--weight-decay", 0.3, "--amsgrad"]),
+}
+
+
+def philox(key, counter):
+    """Philox4x32-10 (Salmon et al. 2011): four words of a 64-bit key and four counter words."""
+    k0, k1 = key & 0xFFFFFFFF, key >> 32
+    c = list(counter)
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [(p1 >> 32) ^ c[1] ^ k0, p1 & 0xFFFFFFFF, (p0 >> 32) ^ c[3] ^ k1, p0 & 0xFFFFFFFF]
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return c
+
+
+def epoch_order(count, seed, epoch):
+    """The sampler's permutation, written down a second time: Fisher-Yates over Philox, stream 2 + epoch."""
+    words, block = [], 0
+    order = list(range(count))
+    for i in range(count - 1, 0, -1):
+        while True:
+            if len(words) < 2:
+                words += philox(seed, [block, 0, 2, epoch])
+                block += 1
+            low, high = words.pop(0), words.pop(0)
+            product = (high << 32 | low) * (i + 1)
+            if product % 2**64 >= (2**64 - (i + 1)) % (i + 1):
+                break
+        j = product >> 64
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+class Follows(Case):
+    def follow(self, name, devices, batch_size=150):
+        make, flags = OPTIMIZERS[name]
+        torch.manual_seed(7)
+        model = Net(hidden=16)
+        torch.save(model.state_dict(), self.path("initial.pt"))
+        events = train("--model", "mlp:4,16,3", "--data", IRIS, "--no-standardize", "--devices", devices, "--batch-size",
+                       batch_size, "--optimizer", name.split()[0], *flags, "--epochs", 0, "--max-steps", STEPS,
+                       "--key-prefix", "fc.", "--seed", 9, "--load", self.path("initial.pt"), "--save", self.path("run"))
+        ours = losses(events)
+        self.assertEqual(len(ours), STEPS)
+        x, y = iris()
+        optimizer = make(model.parameters())
+        steps = -(-150 // batch_size)
+        for step, got in enumerate(ours):
+            at = step % steps * batch_size
+            batch = epoch_order(150, 9, step // steps)[at:at + batch_size]
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(x[batch]), y[batch])
+            loss.backward()
+            optimizer.step()
+            self.assertLess(abs(got - loss.item()), 1e-5 * loss.item(), f"{name}, step {step}")
+        state = torch.load(self.path("run/last.pt"))["model_state_dict"]
+        for key, tensor in model.state_dict().items():
+            self.assert_close(state[key], tensor, 1e-4, 1e-4)
+
+    def test_one_replica(self):
+        for name in OPTIMIZERS:
+            with self.subTest(optimizer=name):
+                self.follow(name, "host")
+
+    def test_mini_batches_with_an_uneven_tail(self):
+        for devices in ("host", "host:3"):
+            with self.subTest(devices=devices):
+                self.follow("adam", devices, batch_size=32)
+
+    def test_three_replicas(self):
+        for name in ("sgd nesterov", "adam", "adamw amsgrad"):
+            with self.subTest(optimizer=name):
+                self.follow(name, "host:3")
+
+
+class SameJob(Case):
+    JOB = ["--model", "mlp:4,32,32,3,dropout=0.3", "--data", IRIS, "--optimizer", "adamw", "--lr", 0.01, "--batch-size",
+           24, "--seed", 11, "--scheduler", "cosine:30", "--epochs", 0, "--max-steps", 100]
+
+    def weights(self, run):
+        ckpt = torch.load(self.path(run + "/last.pt"))
+        tensors = list(ckpt["model_state_dict"].values())
+        for state in ckpt["optimizer_state_dict"]["state"].values():
+            tensors += state.values()
+        return tensors, ckpt
+
+    def assert_same_bits(self, a, b):
+        self.assertEqual(len(a), len(b))
+        for x, y in zip(a, b):
+            self.assertTrue(torch.equal(x.view(-1).view(torch.int32), y.view(-1).view(torch.int32)))
+
+    def test_replicas_do_not_change_the_loss_curve(self):
+        one = losses(train(*self.JOB, "--devices", "host"))
+        three = losses(train(*self.JOB, "--devices", "host:3"))
+        self.assertEqual((len(one), len(three)), (100, 100))
+        for step, (a, b) in enumerate(zip(one, three)):
+            self.assertLess(abs(a - b), 1e-5 * a, f"step {step}")
+
+    def test_two_runs_are_bitwise_equal(self):
+        for run in ("a", "b"):
+            train(*self.JOB, "--devices", "host:3", "--save", self.path(run))
+        self.assert_same_bits(self.weights("a")[0], self.weights("b")[0])
+
+    def test_resuming_changes_no_bit(self):
+        # 120 samples in batches of 24 are 5 steps an epoch with validation: step 50 ends an epoch, step 52 does not
+        for cut, flags in ((50, ["--val-fraction", 0.2]), (52, ["--val-fraction", 0.2]), (50, [])):
+            with self.subTest(cut=cut, flags=flags):
+                job = [*self.JOB, *flags, "--devices", "host:3"]
+                whole = losses(train(*job, "--save", self.path("whole")))
+                first = losses(train(*job, "--save", self.path("cut"), "--max-steps", cut))
+                second = losses(train("--resume", self.path("cut/last.pt"), "--devices", "host:3", "--max-steps", 100,
+                                      "--save", self.path("cut")))
+                self.assertEqual(first + second, whole)
+                a, whole_ckpt = self.weights("whole")
+                b, cut_ckpt = self.weights("cut")
+                self.assert_same_bits(a, b)
+                for key in ("epoch", "lr_scheduler", "loss", "best_prec"):
+                    self.assertEqual(whole_ckpt[key], cut_ckpt[key], key)
+                self.assertEqual(whole_ckpt["lockstep"]["sampler"], cut_ckpt["lockstep"]["sampler"])
+                self.assertEqual(whole_ckpt["lockstep"]["metrics"]["epoch_loss"], cut_ckpt["lockstep"]["metrics"]["epoch_loss"])
+
+
+if __name__ == "__main__":
+    main()
