@@ -115,6 +115,7 @@ static void show_json(const lks_train_event_t *event)
         json_key_str(stdout, &first, "text", event->text);
     }
     fputs("}\n", stdout);
+    (void)fflush(stdout); /* whoever reads a pipe wants to see it now */
 }
 
 void progress_show(void *context, const lks_train_event_t *event)

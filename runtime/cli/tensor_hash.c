@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Elements that are hashed however few bytes they repeat. */
+#define HASHED_ANYWAY (INT64_C(1) << 24)
+
 /* Dimensions from `inner` on lie packed: `run` elements at a time can be hashed in place. */
 static int64_t packed_run(const lks_value_tensor_t *tensor, int *outer)
 {
@@ -52,7 +55,7 @@ static lks_status_t hash_elements(const lks_value_tensor_t *tensor, const void *
     if (numel == 0) {
         return LKS_OK;
     }
-    if ((uint64_t)numel > (uint64_t)nbytes * 64) {
+    if ((uint64_t)numel > (uint64_t)nbytes * 64 && numel > HASHED_ANYWAY) {
         return lks_fail(LKS_ERR_UNSUPPORTED,
                         "tensor '%s' repeats %zu bytes into %lld elements: not hashed", path,
                         nbytes, (long long)numel);

@@ -73,7 +73,7 @@ static size_t make_options(train_flags_t *flags, option_t *options)
         OPTION_FLOAT("val-fraction", &c->val_fraction, true,
                      "part of the data kept for validation, by class (default: 0)"),
         OPTION_STR("save", "DIR", &c->save_dir, false,
-                   "write last.pt, best.pt and epoch-NNNN.pt there"),
+                   "write last.pt there at the end and whenever best.pt or a numbered file is"),
         OPTION_INT("save-every", &c->save_every, 0, false,
                    "an epoch-NNNN.pt every N epochs (default: 0, none)"),
         OPTION_INT("save-every-steps", &c->save_every_steps, 0, false,

@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* One key may be repeated at every depth, and one text at every leaf: what is printed must not grow with their product. */
+#define PATH_BYTES_MAX 4096
+#define LONG_TEXT_BYTES 1024
+
 /* What is still to do at one container. An object has several parts one after the other. */
 typedef struct frame {
     const lks_value_t *value;
@@ -85,10 +89,12 @@ static bool visit(walk_t *walk, const lks_value_t *value, bool *fresh)
     return true;
 }
 
-/* Cuts the path to `length` and appends a dot (unless it is empty) and the text. */
+/* Cuts the path to `length` and appends a dot (unless it is empty) and the text, as far as PATH_BYTES_MAX. */
 static bool set_path(walk_t *walk, size_t length, const char *text, size_t nbytes)
 {
-    bool dot = length > 0;
+    bool dot = length > 0 && length < PATH_BYTES_MAX;
+    size_t room = PATH_BYTES_MAX - length - dot;
+    nbytes = nbytes < room ? nbytes : room;
     size_t need = length + dot + nbytes + 1;
     if (!grow((void **)&walk->path, &walk->path_capacity, need, 1)) {
         return false;
@@ -185,7 +191,10 @@ static bool is_container(const lks_value_t *value)
 static lks_status_t enter(walk_t *walk, const lks_value_t *value, leaf_fn_t leaf, void *context)
 {
     bool container = is_container(value), fresh = true;
-    if ((container || lks_value_kind(value) == LKS_VALUE_TENSOR) && !visit(walk, value, &fresh)) {
+    size_t nbytes = 0;
+    bool once = container || lks_value_kind(value) == LKS_VALUE_TENSOR ||
+                (lks_value_text(value, &nbytes) && nbytes > LONG_TEXT_BYTES);
+    if (once && !visit(walk, value, &fresh)) {
         return lks_fail(LKS_ERR_NO_MEMORY, "walking the tree: out of memory");
     }
     if (!fresh) {

@@ -82,6 +82,7 @@ static lks_status_t save_as(loop_t *loop, const char *const *names, int count)
         path_of(loop, names[i], copy);
         bool best = strcmp(names[i], "best.pt") == 0;
         lks_train_event_t event = make_event(loop, best ? LKS_EVENT_BEST : LKS_EVENT_SAVE);
+        event.epoch = loop->at.step == 0 ? loop->at.epoch : loop->at.epoch + 1;
         event.path = copy;
         notify(loop, &event);
     }
@@ -204,7 +205,10 @@ static bool take_best(loop_t *loop)
     bool validated = loop->job->validation_count > 0;
     double accuracy = validated ? at->val_accuracy : at->accuracy;
     double loss = validated ? at->val_loss : at->loss;
-    bool better = isnan(accuracy) ? loss < at->best_loss : accuracy > at->best_accuracy;
+    /* A model that has diverged still guesses some classes right. */
+    bool better = !isfinite(loss) || !isfinite(at->loss) ? false
+                  : isnan(accuracy)                      ? loss < at->best_loss
+                                                         : accuracy > at->best_accuracy;
     if (better) {
         at->best_accuracy = isnan(accuracy) ? 0.0 : accuracy;
         at->best_loss = loss;

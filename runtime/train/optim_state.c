@@ -148,7 +148,13 @@ static lks_status_t read_config(const lks_value_t *group, lks_optim_config_t *co
 static lks_status_t read_step(lks_checkpoint_t *checkpoint, const lks_value_t *value, int64_t *out)
 {
     if (lks_value_kind(value) != LKS_VALUE_TENSOR) { /* a plain number before PyTorch 1.12 */
-        return lks_value_get_int(value, out);
+        int64_t steps = 0;
+        LKS_TRY(lks_value_get_int(value, &steps));
+        if (steps < 0 || steps > INT64_C(1) << 53) {
+            return lks_fail(LKS_ERR_MISMATCH, "optimizer state 'step' is %lld", (long long)steps);
+        }
+        *out = steps;
+        return LKS_OK;
     }
     lks_tensor_t tensor;
     double step;

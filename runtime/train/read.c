@@ -2,6 +2,9 @@
 /* read.c - see read.h. */
 #include "runtime/train/read.h"
 
+#define COUNT_MAX                                                                                  \
+    (INT64_C(1) << 53) /* no job counts further, and sums of two counts stay numbers */
+
 static bool is_absent(const lks_value_t *value)
 {
     return !value || lks_value_kind(value) == LKS_VALUE_NONE;
@@ -31,7 +34,7 @@ lks_status_t lks_read_count(const lks_value_t *dict, const char *where, const ch
     int64_t number = 0;
     LKS_TRY(lks_read_value(dict, where, key, &value));
     LKS_TRY(name(lks_value_get_int(value, &number), where, key));
-    if (number < 0) {
+    if (number < 0 || number > COUNT_MAX) {
         return lks_fail(LKS_ERR_MISMATCH, "%s['%s'] is %lld", where, key, (long long)number);
     }
     *out = number;

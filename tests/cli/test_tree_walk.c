@@ -81,6 +81,37 @@ Test(tree_walk, visits_what_is_shared_once_and_survives_a_cycle)
     lks_tree_destroy(tree);
 }
 
+static lks_status_t sum_bytes(void *context, const char *path, size_t nbytes,
+                              const lks_value_t *leaf)
+{
+    size_t text = 0;
+    (void)path;
+    (void)lks_value_text(leaf, &text);
+    *(size_t *)context += nbytes + text;
+    return LKS_OK;
+}
+
+Test(tree_walk, what_is_repeated_does_not_multiply)
+{
+    static char text[100000];
+    memset(text, 'k', sizeof text);
+    lks_tree_t *tree;
+    assert_ok(lks_tree_create(&tree));
+    lks_value_t *key = lks_value_str_n(tree, text, sizeof text);
+    lks_value_t *root = lks_value_dict(tree);
+    for (int depth = 0; depth < 1000; depth++) { /* the key at every depth: 100 MB of path */
+        lks_value_t *above = lks_value_dict(tree);
+        lks_value_set(tree, above, key, root);
+        lks_value_set_int(tree, above, depth, key); /* and the text at every leaf */
+        root = above;
+    }
+    size_t sum = 0;
+    assert_ok(lks_tree_status(tree));
+    assert_ok(tree_walk(root, sum_bytes, &sum));
+    cr_assert_lt(sum, 5000000);
+    lks_tree_destroy(tree);
+}
+
 static lks_status_t count_leaves(void *context, const char *path, size_t nbytes,
                                  const lks_value_t *leaf)
 {

@@ -241,6 +241,22 @@ Test(train_job, another_split_of_the_data_cannot_be_resumed_in_mid_epoch)
     remove_dir(dir);
 }
 
+Test(train_job, a_diverged_epoch_is_never_the_best)
+{
+    const char *dir = save_dir("run");
+    curve_t curve = {0};
+    lks_train_result_t result;
+    lks_train_config_t config = job(&curve);
+    config.optim = lks_optim_config_default(LKS_OPTIM_SGD);
+    config.optim.lr = 1e30;
+    config.save_dir = dir;
+    assert_ok(lks_train(&config, &result));
+    cr_assert_not(isfinite(result.loss));
+    cr_assert(access(file_in(dir, "best.pt"), F_OK) != 0);
+    cr_assert(access(file_in(dir, "last.pt"), R_OK) == 0);
+    remove_dir(dir);
+}
+
 Test(train_job, learns_a_regression)
 {
     const char *path = test_temp_path("line.csv");
