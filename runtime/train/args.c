@@ -4,6 +4,7 @@
 #include "runtime/train/job.h"
 
 #include "core/arena.h"
+#include "serialize/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -209,6 +210,22 @@ lks_train_config_t lks_train_config_default(void)
     };
 }
 
+/* What goes into the checkpoint's `args` must be what a pickle can hold. */
+static lks_status_t check_texts(const lks_train_config_t *config)
+{
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        const char *text = NULL;
+        if (fields[i].type == FIELD_STR) {
+            text = *(const char *const *)((const char *)config + fields[i].offset);
+        }
+        if (text && !lks_utf8_valid(text, strlen(text))) {
+            return lks_fail(LKS_ERR_INVALID_ARG, "%s is not UTF-8, which a checkpoint wants",
+                            fields[i].key);
+        }
+    }
+    return LKS_OK;
+}
+
 lks_status_t lks_train_config_check(const lks_train_config_t *config)
 {
     if (!config->model || !config->data) {
@@ -219,6 +236,7 @@ lks_status_t lks_train_config_check(const lks_train_config_t *config)
                         "devices, scheduler and key_prefix must be texts; begin with "
                         "lks_train_config_default()");
     }
+    LKS_TRY(check_texts(config));
     if (!config->save_dir && (config->save_every > 0 || config->save_every_steps > 0)) {
         return lks_fail(LKS_ERR_INVALID_ARG, "saving every so often needs a folder to save in");
     }

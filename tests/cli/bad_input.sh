@@ -39,6 +39,7 @@ expect 2 "fraction" train $small --data "$iris" --val-fraction 1.5
 expect 2 "--load starts a new job, --resume continues one" train $small --data "$iris" --load a.pt --resume a.pt
 
 expect 2 "lr" train $small --data "$iris" --lr -1
+expect 2 "key_prefix is not UTF-8" train $small --data "$iris" --key-prefix "$(printf '\377.')"
 expect 2 "needs a folder to save in" train $small --data "$iris" --save-every 1
 expect 2 "lockstep: .*mlp:4" train --model mlp:4 --data "$iris" --devices host:3
 check "a mistake in the settings has no rank" sh -c "! grep -q rank '$err'"
