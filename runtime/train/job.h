@@ -61,7 +61,7 @@ typedef struct lks_replicas_config {
     uint64_t seed;
 } lks_replicas_config_t;
 
-/** Checks the settings, opens the devices and starts a replica on each. Closing is right after a failure too. */
+/** Checks the model's description, opens the devices and starts a replica on each. Closing is right after a failure too. */
 LKS_NODISCARD lks_status_t lks_replicas_open(lks_replicas_t *replicas,
                                              const lks_replicas_config_t *config);
 void lks_replicas_close(lks_replicas_t *replicas);

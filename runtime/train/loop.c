@@ -205,10 +205,10 @@ static bool take_best(loop_t *loop)
     bool validated = loop->job->validation_count > 0;
     double accuracy = validated ? at->val_accuracy : at->accuracy;
     double loss = validated ? at->val_loss : at->loss;
-    /* A model that has diverged still guesses some classes right. */
-    bool better = !isfinite(loss) || !isfinite(at->loss) ? false
-                  : isnan(accuracy)                      ? loss < at->best_loss
-                                                         : accuracy > at->best_accuracy;
+    if (!isfinite(loss) || !isfinite(at->loss)) {
+        return false; /* a model that has diverged still guesses some classes right */
+    }
+    bool better = isnan(accuracy) ? loss < at->best_loss : accuracy > at->best_accuracy;
     if (better) {
         at->best_accuracy = isnan(accuracy) ? 0.0 : accuracy;
         at->best_loss = loss;

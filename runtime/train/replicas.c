@@ -7,18 +7,18 @@ static lks_status_t build_model(void *context, lks_module_t **out)
     return lks_model_create(*(const char *const *)context, out);
 }
 
-/* Mistakes in the settings are found here, by one thread, and not by whichever rank comes first. */
-static lks_status_t check_settings(const char *model, const lks_optim_config_t *optim)
+/* A mistake in the description is found here, by one thread, and not by whichever rank comes first. */
+static lks_status_t check_model(const char *description)
 {
     lks_module_t *module;
-    LKS_TRY(lks_model_create(model, &module));
+    LKS_TRY(lks_model_create(description, &module));
     lks_module_destroy(module);
-    return optim ? lks_optim_config_check(optim) : LKS_OK;
+    return LKS_OK;
 }
 
 lks_status_t lks_replicas_open(lks_replicas_t *replicas, const lks_replicas_config_t *config)
 {
-    LKS_TRY(check_settings(config->model, config->optim));
+    LKS_TRY(check_model(config->model));
     lks_device_config_t device = {.bind = config->bind};
     LKS_TRY(lks_device_list_open(config->devices, &device, &replicas->devices));
     const char *model = config->model;
