@@ -21,6 +21,16 @@ const char *lks_dtype_name(lks_dtype_t dtype)
     return (unsigned)dtype < LKS_DTYPE_COUNT ? dtypes[dtype].name : "unknown";
 }
 
+bool lks_dtype_is_complex(lks_dtype_t dtype)
+{
+    return dtype == LKS_DTYPE_C32 || dtype == LKS_DTYPE_C64 || dtype == LKS_DTYPE_C128;
+}
+
+bool lks_dtype_is_convertible(lks_dtype_t dtype)
+{
+    return (unsigned)dtype <= LKS_DTYPE_BOOL;
+}
+
 lks_status_t lks_dtype_from_name(const char *name, lks_dtype_t *out)
 {
     for (int i = 0; i < LKS_DTYPE_COUNT; i++) {

@@ -116,9 +116,9 @@ static void convert_row(unsigned char *dst, size_t dst_step, const unsigned char
     lks_convert_row(to->dtype, dst, dst_step, from->dtype, src, src_step, (size_t)count);
 }
 
-static bool is_complex(lks_dtype_t dtype)
+static bool converts(const lks_tensor_t *tensor)
 {
-    return dtype == LKS_DTYPE_C64 || dtype == LKS_DTYPE_C128;
+    return lks_dtype_is_convertible(tensor->dtype) && on_host(tensor);
 }
 
 lks_status_t lks_tensor_convert(const lks_tensor_t *dst, const lks_tensor_t *src)
@@ -127,7 +127,7 @@ lks_status_t lks_tensor_convert(const lks_tensor_t *dst, const lks_tensor_t *src
         return lks_tensor_copy(dst, src);
     }
     LKS_TRY(check_shapes(dst, src));
-    if (is_complex(dst->dtype) || is_complex(src->dtype) || !on_host(dst) || !on_host(src)) {
+    if (!converts(dst) || !converts(src)) {
         return lks_fail(LKS_ERR_UNSUPPORTED, "cannot convert %s to %s%s",
                         lks_dtype_name(src->dtype), lks_dtype_name(dst->dtype),
                         on_host(dst) && on_host(src) ? "" : " off the host");

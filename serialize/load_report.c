@@ -14,11 +14,6 @@ const char *lks_match_name(lks_match_t match)
     return (unsigned)match < LKS_MATCH_COUNT ? match_names[match] : "unknown match";
 }
 
-static bool is_complex(lks_dtype_t dtype)
-{
-    return dtype == LKS_DTYPE_C64 || dtype == LKS_DTYPE_C128;
-}
-
 /* Of two that found each other. */
 static lks_match_t compare(const lks_key_spec_t *want, const char *key, const lks_value_t *value)
 {
@@ -30,9 +25,13 @@ static lks_match_t compare(const lks_key_spec_t *want, const char *key, const lk
     if (!same_shape) {
         return LKS_MATCH_SHAPE;
     }
+    if (tensor->is_conj || tensor->is_neg) {
+        return LKS_MATCH_COMPLEX; /* the stored elements are not the tensor's */
+    }
     if (tensor->dtype != want->dtype) {
-        bool complex = is_complex(tensor->dtype) || is_complex(want->dtype);
-        return complex ? LKS_MATCH_COMPLEX : LKS_MATCH_DTYPE;
+        bool real =
+            lks_dtype_is_convertible(tensor->dtype) && lks_dtype_is_convertible(want->dtype);
+        return real ? LKS_MATCH_DTYPE : LKS_MATCH_COMPLEX;
     }
     return strcmp(want->key, key) == 0 ? LKS_MATCH_EXACT : LKS_MATCH_RENAMED;
 }

@@ -8,15 +8,17 @@
 
 #include <lockstep/value.h>
 
-/** What the format around the pickle knows. Either function may be NULL. */
+/** What the format around the pickle knows. Each function may be NULL. */
 typedef struct lks_pickle_hooks {
     void *context;
     /* The value of a persistent id. Without it a persistent id is an error. */
     lks_status_t (*persistent)(void *context, lks_tree_t *tree, lks_value_t *id, lks_value_t **out);
-    /* The value of callable(*arguments), where `callable` is a global and `arguments` a tuple. If it sets
-     * *out to NULL the call is kept as an object. */
-    lks_status_t (*reduce)(void *context, lks_tree_t *tree, lks_value_t *callable,
-                           lks_value_t *arguments, lks_value_t **out);
+    /* The value of callable(*arguments), or with `how` NEW of a new instance, where `callable` is a global and
+     * `arguments` a tuple. If it leaves *out NULL that is kept as an object. */
+    lks_status_t (*create)(void *context, lks_tree_t *tree, lks_object_how_t how,
+                           lks_value_t *callable, lks_value_t *arguments, lks_value_t **out);
+    /* Sets the state of a value of kind tensor. False: it becomes the tensor's attributes. */
+    bool (*set_state)(void *context, lks_value_t *tensor, const lks_value_t *state);
 } lks_pickle_hooks_t;
 
 /** Reads one pickle from the start of `size` bytes; `*used` is where it ended. `name` is what messages call

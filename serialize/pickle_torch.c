@@ -11,10 +11,9 @@
 typedef struct storage_class {
     const char *name;
     lks_dtype_t dtype;
-    bool plain;
 } storage_class_t;
 
-#define STORAGE_CLASS(name, dtype, plain) {name, dtype, plain},
+#define STORAGE_CLASS(name, dtype) {name, dtype},
 static const storage_class_t storage_classes[] = {LKS_TORCH_STORAGE_LIST(STORAGE_CLASS)};
 #undef STORAGE_CLASS
 
@@ -89,8 +88,8 @@ static bool is_nothing(const lks_value_t *value)
             !lks_value_dict_attributes(value));
 }
 
-/* A storage whose elements are a dtype of ours. */
-static bool is_plain_storage(const lks_value_t *value, size_t *index)
+/* A storage of a known class. */
+static bool get_storage(const lks_value_t *value, size_t *index)
 {
     int64_t number;
     if (!value || value->kind != LKS_VALUE_OBJECT ||
@@ -98,9 +97,8 @@ static bool is_plain_storage(const lks_value_t *value, size_t *index)
         lks_value_get_int(lks_value_at(lks_value_object_arguments(value), 0), &number) != LKS_OK) {
         return false;
     }
-    const storage_class_t *class = find_class(lks_value_class_name(value));
     *index = (size_t)number;
-    return class && class->plain;
+    return find_class(lks_value_class_name(value)) != NULL;
 }
 
 /* The ints of a tuple, in the tree. */
@@ -123,31 +121,117 @@ static lks_status_t read_ints(lks_tree_t *tree, const lks_value_t *tuple, const 
     return LKS_OK;
 }
 
-/* _rebuild_tensor_v2 and, without its last arguments, the _rebuild_tensor of the first versions. */
-static lks_status_t rebuild_tensor(lks_tree_t *tree, const lks_value_t *arguments,
-                                   lks_value_t **out)
+/* storage, offset, size, stride: what every kind of tensor begins with. */
+static lks_status_t read_view(lks_tree_t *tree, const lks_value_t *arguments,
+                              lks_value_tensor_t *out)
 {
-    lks_value_tensor_t tensor = {0};
     const lks_value_t *size = lks_value_at(arguments, 2), *stride = lks_value_at(arguments, 3);
-    const lks_value_t *requires_grad = lks_value_at(arguments, 4);
-    if (!is_plain_storage(lks_value_at(arguments, 0), &tensor.storage) ||
-        !is_nothing(lks_value_at(arguments, 5)) || !is_nothing(lks_value_at(arguments, 6))) {
-        return LKS_OK; /* kept as a call */
+    if (lks_value_get_int(lks_value_at(arguments, 1), &out->offset) != LKS_OK) {
+        return lks_fail(LKS_ERR_FORMAT, "the offset of a tensor is no int");
     }
-    if (lks_value_get_int(lks_value_at(arguments, 1), &tensor.offset) != LKS_OK ||
-        (requires_grad && lks_value_get_bool(requires_grad, &tensor.requires_grad) != LKS_OK)) {
-        return lks_fail(LKS_ERR_FORMAT,
-                        "the offset of a tensor is no int, or its requires_grad no bool");
-    }
-    LKS_TRY(read_ints(tree, size, "shape", &tensor.shape));
-    LKS_TRY(read_ints(tree, stride, "stride", &tensor.stride));
+    LKS_TRY(read_ints(tree, size, "shape", &out->shape));
+    LKS_TRY(read_ints(tree, stride, "stride", &out->stride));
     if (lks_value_count(size) != lks_value_count(stride)) {
         return lks_fail(LKS_ERR_FORMAT, "a tensor has %zu dimensions and %zu strides",
                         lks_value_count(size), lks_value_count(stride));
     }
-    tensor.ndim = (int)lks_value_count(size);
+    out->ndim = (int)lks_value_count(size);
+    return LKS_OK;
+}
+
+static lks_status_t read_requires_grad(const lks_value_t *value, bool *out)
+{
+    if (value && lks_value_get_bool(value, out) != LKS_OK) {
+        return lks_fail(LKS_ERR_FORMAT, "the requires_grad of a tensor is no bool");
+    }
+    return LKS_OK;
+}
+
+/* {'conj': True, 'neg': True}, either or none. False if there is more in it. */
+static bool read_metadata(const lks_value_t *metadata, lks_value_tensor_t *out)
+{
+    if (is_nothing(metadata)) {
+        return true;
+    }
+    size_t known = 0;
+    const lks_value_t *conj = lks_value_find(metadata, "conj");
+    const lks_value_t *neg = lks_value_find(metadata, "neg");
+    known += conj && lks_value_get_bool(conj, &out->is_conj) == LKS_OK;
+    known += neg && lks_value_get_bool(neg, &out->is_neg) == LKS_OK;
+    return metadata->kind == LKS_VALUE_DICT && known == lks_value_count(metadata);
+}
+
+/* torch.float8_e5m2 and so on. */
+static bool read_dtype(const lks_value_t *value, lks_dtype_t *out)
+{
+    const char *name = value && value->kind == LKS_VALUE_GLOBAL ? lks_value_class_name(value) : "";
+    return strncmp(name, "torch.", 6) == 0 && lks_dtype_from_name(name + 6, out) == LKS_OK;
+}
+
+static bool is_quantized(lks_dtype_t dtype)
+{
+    return dtype >= LKS_DTYPE_QI8 && dtype <= LKS_DTYPE_QU2X4;
+}
+
+static lks_value_t *create_tensor(lks_tree_t *tree, const lks_value_tensor_t *tensor)
+{
+    return lks_tree_ok(tree) ? lks_tensor_node_create(tree, tensor) : NULL;
+}
+
+/* _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks[, metadata]) and, without its last
+ * arguments, the _rebuild_tensor of the first versions. The elements are what the storage says. */
+static lks_status_t rebuild_tensor(lks_tree_t *tree, const lks_value_t *arguments,
+                                   lks_value_t **out)
+{
+    lks_value_tensor_t tensor = {0};
+    if (!get_storage(lks_value_at(arguments, 0), &tensor.storage) ||
+        is_quantized(tree->storages[tensor.storage].dtype) ||
+        !is_nothing(lks_value_at(arguments, 5)) ||
+        !read_metadata(lks_value_at(arguments, 6), &tensor)) {
+        return LKS_OK; /* kept as a call */
+    }
+    LKS_TRY(read_view(tree, arguments, &tensor));
+    LKS_TRY(read_requires_grad(lks_value_at(arguments, 4), &tensor.requires_grad));
     tensor.dtype = tree->storages[tensor.storage].dtype;
-    *out = lks_tree_ok(tree) ? lks_tensor_node_create(tree, &tensor) : NULL;
+    *out = create_tensor(tree, &tensor);
+    return LKS_OK;
+}
+
+/* _rebuild_tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype[, metadata]): elements that no
+ * storage class is for. */
+static lks_status_t rebuild_tensor_v3(lks_tree_t *tree, const lks_value_t *arguments,
+                                      lks_value_t **out)
+{
+    lks_value_tensor_t tensor = {0};
+    if (!get_storage(lks_value_at(arguments, 0), &tensor.storage) ||
+        !read_dtype(lks_value_at(arguments, 6), &tensor.dtype) || is_quantized(tensor.dtype) ||
+        !is_nothing(lks_value_at(arguments, 5)) ||
+        !read_metadata(lks_value_at(arguments, 7), &tensor)) {
+        return LKS_OK;
+    }
+    LKS_TRY(read_view(tree, arguments, &tensor));
+    LKS_TRY(read_requires_grad(lks_value_at(arguments, 4), &tensor.requires_grad));
+    *out = create_tensor(tree, &tensor);
+    return LKS_OK;
+}
+
+/* _rebuild_qtensor(storage, offset, size, stride, quantizer, requires_grad, hooks) */
+static lks_status_t rebuild_qtensor(lks_tree_t *tree, const lks_value_t *arguments,
+                                    lks_value_t **out)
+{
+    lks_value_tensor_t tensor = {0};
+    lks_value_t *quantizer = lks_value_at(arguments, 4);
+    if (!get_storage(lks_value_at(arguments, 0), &tensor.storage) ||
+        !is_quantized(tree->storages[tensor.storage].dtype) || quantizer->kind != LKS_VALUE_TUPLE ||
+        !is_nothing(lks_value_at(arguments, 6))) {
+        return LKS_OK;
+    }
+    LKS_TRY(read_view(tree, arguments, &tensor));
+    LKS_TRY(read_requires_grad(lks_value_at(arguments, 5), &tensor.requires_grad));
+    tensor.dtype = tree->storages[tensor.storage].dtype;
+    lks_value_t *value = create_tensor(tree, &tensor);
+    lks_value_tensor_set_quantizer(tree, value, quantizer);
+    *out = value;
     return LKS_OK;
 }
 
@@ -156,23 +240,14 @@ static lks_tensor_node_t *clone_tensor(lks_tree_t *tree, const lks_value_t *tens
 {
     lks_tensor_node_t *clone = lks_node_create(tree, LKS_VALUE_TENSOR, sizeof *clone);
     if (clone) {
-        clone->tensor = *lks_value_tensor(tensor);
+        *clone = *(const lks_tensor_node_t *)tensor;
     }
     return clone;
 }
 
-/* _rebuild_parameter(tensor, requires_grad, hooks), and with the attributes of the parameter as `state`. */
-static lks_status_t rebuild_parameter(lks_tree_t *tree, const lks_value_t *arguments,
-                                      lks_value_t **out)
+static lks_status_t make_parameter(lks_tree_t *tree, const lks_value_t *data, bool requires_grad,
+                                   lks_value_t *state, lks_value_t **out)
 {
-    const lks_value_t *data = lks_value_at(arguments, 0);
-    lks_value_t *state = lks_value_at(arguments, 3);
-    bool requires_grad;
-    if (!lks_value_tensor(data) || lks_value_tensor_attributes(data) ||
-        lks_value_get_bool(lks_value_at(arguments, 1), &requires_grad) != LKS_OK ||
-        !is_nothing(lks_value_at(arguments, 2))) {
-        return LKS_OK; /* kept as a call */
-    }
     lks_tensor_node_t *parameter = clone_tensor(tree, data);
     if (!parameter) {
         return LKS_OK;
@@ -186,29 +261,45 @@ static lks_status_t rebuild_parameter(lks_tree_t *tree, const lks_value_t *argum
     return LKS_OK;
 }
 
+static bool is_bare_tensor(const lks_value_t *value)
+{
+    return lks_value_tensor(value) && !lks_value_tensor_attributes(value) &&
+           !lks_value_tensor(value)->is_parameter;
+}
+
+/* _rebuild_parameter(tensor, requires_grad, hooks), and with the attributes of the parameter as `state`. */
+static lks_status_t rebuild_parameter(lks_tree_t *tree, const lks_value_t *arguments,
+                                      lks_value_t **out)
+{
+    const lks_value_t *data = lks_value_at(arguments, 0);
+    bool requires_grad;
+    if (!is_bare_tensor(data) ||
+        lks_value_get_bool(lks_value_at(arguments, 1), &requires_grad) != LKS_OK ||
+        !is_nothing(lks_value_at(arguments, 2))) {
+        return LKS_OK; /* kept as a call */
+    }
+    return make_parameter(tree, data, requires_grad, lks_value_at(arguments, 3), out);
+}
+
+/* torch.nn.parameter.Parameter(tensor[, requires_grad]), called or as a new instance: before 0.4. */
+static lks_status_t new_parameter(lks_tree_t *tree, const lks_value_t *arguments, lks_value_t **out)
+{
+    const lks_value_t *data = lks_value_at(arguments, 0), *flag = lks_value_at(arguments, 1);
+    bool requires_grad = true;
+    if (!is_bare_tensor(data) || (flag && lks_value_get_bool(flag, &requires_grad) != LKS_OK)) {
+        return LKS_OK;
+    }
+    return make_parameter(tree, data, requires_grad, NULL, out);
+}
+
 static bool is_global(const lks_value_t *value, const char *name)
 {
     return value && value->kind == LKS_VALUE_GLOBAL &&
            strcmp(lks_value_class_name(value), name) == 0;
 }
 
-/* _rebuild_from_type_v2(function, class, arguments, state): a tensor with attributes, or of another class. */
 static lks_status_t rebuild_from_type(lks_tree_t *tree, const lks_value_t *arguments,
-                                      lks_value_t **out)
-{
-    const lks_value_t *inner = lks_value_at(arguments, 2);
-    lks_value_t *state = lks_value_at(arguments, 3);
-    if (!is_global(lks_value_at(arguments, 0), "torch._utils._rebuild_tensor_v2") ||
-        !is_global(lks_value_at(arguments, 1), "torch.Tensor") || !inner || !state ||
-        inner->kind != LKS_VALUE_TUPLE) {
-        return LKS_OK; /* kept as a call */
-    }
-    LKS_TRY(rebuild_tensor(tree, inner, out));
-    if (*out && state->kind != LKS_VALUE_NONE) {
-        lks_value_tensor_set_attributes(tree, *out, state);
-    }
-    return LKS_OK;
-}
+                                      lks_value_t **out);
 
 static const struct {
     const char *name;
@@ -218,30 +309,73 @@ static const struct {
     {"torch._utils._rebuild_tensor_v2", 6, 7, rebuild_tensor},
     {"torch._utils._rebuild_parameter", 3, 3, rebuild_parameter},
     {"torch._utils._rebuild_parameter_with_state", 4, 4, rebuild_parameter},
+    {"torch._utils._rebuild_tensor_v3", 7, 8, rebuild_tensor_v3},
+    {"torch._utils._rebuild_qtensor", 7, 7, rebuild_qtensor},
     {"torch._tensor._rebuild_from_type_v2", 4, 4, rebuild_from_type},
     {"torch._utils._rebuild_tensor", 4, 4, rebuild_tensor},
+    {"torch.nn.parameter.Parameter", 1, 2, new_parameter},
 };
 
-static lks_status_t read_call(void *context, lks_tree_t *tree, lks_value_t *callable,
-                              lks_value_t *arguments, lks_value_t **out)
+#define CALLABLE_COUNT (sizeof callables / sizeof *callables)
+
+/* The tensor that callable(*arguments) makes; *out stays NULL if it is none of the table, or unusual. */
+static lks_status_t rebuild(lks_tree_t *tree, const char *name, const lks_value_t *arguments,
+                            lks_value_t **out)
+{
+    size_t i = 0, count = lks_value_count(arguments);
+    while (i < CALLABLE_COUNT && strcmp(name, callables[i].name) != 0) {
+        i++;
+    }
+    if (i == CALLABLE_COUNT) {
+        return LKS_OK;
+    }
+    if (count < callables[i].least || count > callables[i].most) {
+        return lks_fail(LKS_ERR_FORMAT, "%s wants %zu to %zu arguments, found %zu", name,
+                        callables[i].least, callables[i].most, count);
+    }
+    return callables[i].rebuild(tree, arguments, out);
+}
+
+/* _rebuild_from_type_v2(function, class, arguments, state): a tensor with attributes, or of another class. */
+static lks_status_t rebuild_from_type(lks_tree_t *tree, const lks_value_t *arguments,
+                                      lks_value_t **out)
+{
+    const lks_value_t *function = lks_value_at(arguments, 0), *inner = lks_value_at(arguments, 2);
+    lks_value_t *state = lks_value_at(arguments, 3);
+    if (function->kind != LKS_VALUE_GLOBAL || inner->kind != LKS_VALUE_TUPLE ||
+        !is_global(lks_value_at(arguments, 1), "torch.Tensor") ||
+        is_global(function, "torch._tensor._rebuild_from_type_v2")) {
+        return LKS_OK; /* kept as a call */
+    }
+    lks_value_t *tensor = NULL;
+    LKS_TRY(rebuild(tree, lks_value_class_name(function), inner, &tensor));
+    if (tensor && state->kind != LKS_VALUE_NONE) {
+        lks_value_tensor_set_attributes(tree, tensor, state);
+    }
+    *out = tensor;
+    return LKS_OK;
+}
+
+static lks_status_t create(void *context, lks_tree_t *tree, lks_object_how_t how,
+                           lks_value_t *callable, lks_value_t *arguments, lks_value_t **out)
 {
     (void)context;
-    const char *name = lks_value_class_name(callable);
-    for (size_t i = 0; i < sizeof callables / sizeof *callables; i++) {
-        if (strcmp(name, callables[i].name) != 0) {
-            continue;
-        }
-        size_t count = lks_value_count(arguments);
-        if (count < callables[i].least || count > callables[i].most) {
-            return lks_fail(LKS_ERR_FORMAT, "%s wants %zu to %zu arguments, found %zu", name,
-                            callables[i].least, callables[i].most, count);
-        }
-        return callables[i].rebuild(tree, arguments, out);
-    }
-    return LKS_OK;
+    (void)how;
+    return rebuild(tree, lks_value_class_name(callable), arguments, out);
+}
+
+/* (requires_grad, volatile, hooks), the state of a parameter before 0.4. */
+static bool set_state(void *context, lks_value_t *tensor, const lks_value_t *state)
+{
+    (void)context;
+    lks_tensor_node_t *node = (lks_tensor_node_t *)tensor;
+    return node->tensor.is_parameter && state->kind == LKS_VALUE_TUPLE &&
+           lks_value_count(state) == 3 && is_nothing(lks_value_at(state, 2)) &&
+           lks_value_get_bool(lks_value_at(state, 0), &node->tensor.requires_grad) == LKS_OK;
 }
 
 lks_pickle_hooks_t lks_torch_read_hooks(lks_torch_reader_t *reader)
 {
-    return (lks_pickle_hooks_t){.context = reader, .persistent = read_storage, .reduce = read_call};
+    return (lks_pickle_hooks_t){
+        .context = reader, .persistent = read_storage, .create = create, .set_state = set_state};
 }

@@ -8,23 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* "torch.FloatStorage". Of classes with one dtype the first counts: UntypedStorage and the quantized ones come
- * after. */
+#define UNTYPED "torch.storage.UntypedStorage"
+
+/* "torch.FloatStorage"; dtypes without a class of their own lie in plain bytes. */
 static const char *class_of(lks_dtype_t dtype)
 {
     static const struct {
         const char *name;
         lks_dtype_t dtype;
     } classes[] = {
-#define CLASS_OF(name, dtype, plain) {"torch." name, dtype},
+#define CLASS_OF(name, dtype) {"torch." name, dtype},
         LKS_TORCH_STORAGE_LIST(CLASS_OF)
 #undef CLASS_OF
     };
-    size_t i = 0;
-    while (classes[i].dtype != dtype) {
-        i++;
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
+        if (classes[i].dtype == dtype) {
+            return classes[i].name;
+        }
     }
-    return classes[i].name;
+    return UNTYPED;
 }
 
 lks_status_t lks_torch_writer_init(const lks_tree_t *tree, lks_torch_writer_t *out)
@@ -117,83 +119,183 @@ static void emit_hooks(lks_pickle_writer_t *writer)
     lks_pickle_emit(writer, LKS_OP_REDUCE);
 }
 
-/* The arguments of _rebuild_tensor_v2, as a tuple. */
-static void emit_tensor_arguments(lks_torch_writer_t *torch, lks_pickle_writer_t *writer,
-                                  const lks_value_tensor_t *tensor, bool requires_grad)
+static bool is_quantized(const lks_value_t *value)
+{
+    return lks_value_tensor_quantizer(value) != NULL;
+}
+
+/* True where the class of the storage does not say what the elements are. */
+static bool needs_dtype(const lks_torch_writer_t *torch, const lks_value_tensor_t *tensor)
+{
+    lks_dtype_t typed = lks_tree_storage(torch->tree, tensor->storage)->dtype;
+    return typed != tensor->dtype || strcmp(class_of(typed), UNTYPED) == 0;
+}
+
+static const char *function_of(const lks_torch_writer_t *torch, const lks_value_t *value)
+{
+    if (is_quantized(value)) {
+        return "torch._utils._rebuild_qtensor";
+    }
+    return needs_dtype(torch, lks_value_tensor(value)) ? "torch._utils._rebuild_tensor_v3"
+                                                       : "torch._utils._rebuild_tensor_v2";
+}
+
+/* A storage that only says "bytes" where its tensors say what they are. */
+static void emit_tensor_storage(lks_torch_writer_t *torch, lks_pickle_writer_t *writer,
+                                const lks_value_tensor_t *tensor)
 {
     const lks_tree_storage_t *storage = lks_tree_storage(torch->tree, tensor->storage);
-    size_t numel = lks_storage_nbytes(storage->storage) / lks_dtype_size(storage->dtype);
+    const char *class = class_of(storage->dtype);
+    if (storage->dtype == LKS_DTYPE_U8 && tensor->dtype != LKS_DTYPE_U8) {
+        class = UNTYPED;
+    }
+    size_t itemsize = strcmp(class, UNTYPED) == 0 ? 1 : lks_dtype_size(storage->dtype);
+    size_t numel = lks_storage_nbytes(storage->storage) / itemsize;
+    emit_storage(torch, writer, tensor->storage, class, (int64_t)numel);
+}
+
+static void emit_flag(lks_pickle_writer_t *writer, const char *name)
+{
+    lks_pickle_emit_str(writer, name, strlen(name));
+    lks_pickle_emit_bool(writer, true);
+    lks_pickle_emit(writer, LKS_OP_SETITEM);
+}
+
+/* {'conj': True, 'neg': True} of what is true; nothing if nothing is. */
+static void emit_metadata(lks_pickle_writer_t *writer, const lks_value_tensor_t *tensor)
+{
+    if (!tensor->is_conj && !tensor->is_neg) {
+        return;
+    }
+    lks_pickle_emit(writer, LKS_OP_EMPTY_DICT);
+    if (tensor->is_conj) {
+        emit_flag(writer, "conj");
+    }
+    if (tensor->is_neg) {
+        emit_flag(writer, "neg");
+    }
+}
+
+/* "torch.float8_e5m2"; the names live as long as the program. */
+static void emit_dtype(lks_pickle_writer_t *writer, lks_dtype_t dtype)
+{
+    static const char *const names[] = {
+#define DTYPE_NAME(id, name, size) [id] = "torch." name,
+        LKS_DTYPE_LIST(DTYPE_NAME)
+#undef DTYPE_NAME
+    };
+    lks_pickle_emit_global(writer, names[dtype]);
+}
+
+/* The arguments that all functions begin with: storage, offset, size, stride. */
+static void emit_view(lks_torch_writer_t *torch, lks_pickle_writer_t *writer,
+                      const lks_value_tensor_t *tensor)
+{
     lks_pickle_emit(writer, LKS_OP_MARK);
-    emit_storage(torch, writer, tensor->storage, class_of(storage->dtype), (int64_t)numel);
+    emit_tensor_storage(torch, writer, tensor);
     lks_pickle_emit_int(writer, tensor->offset);
     emit_ints(writer, tensor->shape, tensor->ndim);
     emit_ints(writer, tensor->stride, tensor->ndim);
-    lks_pickle_emit_bool(writer, requires_grad);
+}
+
+/* And the others. The inner tensor of a parameter does not require a gradient itself. */
+static void emit_rest(const lks_torch_writer_t *torch, lks_pickle_writer_t *writer,
+                      const lks_value_t *value)
+{
+    const lks_value_tensor_t *tensor = lks_value_tensor(value);
+    lks_pickle_emit_bool(writer, tensor->requires_grad && !tensor->is_parameter);
     emit_hooks(writer);
+    if (!is_quantized(value)) {
+        if (needs_dtype(torch, tensor)) {
+            emit_dtype(writer, tensor->dtype);
+        }
+        emit_metadata(writer, tensor);
+    }
     lks_pickle_emit(writer, LKS_OP_TUPLE);
 }
 
-static void emit_tensor(lks_torch_writer_t *torch, lks_pickle_writer_t *writer,
-                        const lks_value_tensor_t *tensor, bool requires_grad)
+static void emit_call(lks_pickle_writer_t *writer)
 {
-    lks_pickle_emit_global(writer, "torch._utils._rebuild_tensor_v2");
-    emit_tensor_arguments(torch, writer, tensor, requires_grad);
+    lks_pickle_emit(writer, LKS_OP_TUPLE);
     lks_pickle_emit(writer, LKS_OP_REDUCE);
 }
 
-/* Up to the attributes, where there are some:
- *     _rebuild_tensor_v2(...)                             a tensor
- *     _rebuild_from_type_v2(_rebuild_tensor_v2, Tensor, (...), attributes)
- *     _rebuild_parameter(tensor, requires_grad, hooks)    a parameter
- *     _rebuild_parameter_with_state(tensor, requires_grad, hooks, attributes) */
-static lks_status_t write_tensor(void *context, lks_pickle_writer_t *writer,
-                                 const lks_value_t *value)
+/* What comes before the view:
+ *     function(                                              a tensor
+ *     _rebuild_from_type_v2(function, Tensor, (              one with attributes
+ *     _rebuild_parameter(function(                           a parameter
+ *     _rebuild_parameter_with_state(function(                one with attributes */
+static void emit_front(const lks_torch_writer_t *torch, lks_pickle_writer_t *writer,
+                       const lks_value_t *value)
 {
-    lks_torch_writer_t *torch = context;
-    const lks_value_tensor_t *tensor = lks_value_tensor(value);
     bool attributes = lks_value_tensor_attributes(value);
-    lks_dtype_t typed = lks_tree_storage(torch->tree, tensor->storage)->dtype;
-    if (typed != tensor->dtype) {
-        return lks_fail(LKS_ERR_UNSUPPORTED, "a tensor of %s over a storage of %s",
-                        lks_dtype_name(tensor->dtype), lks_dtype_name(typed));
-    }
-    if (tensor->is_parameter) {
+    if (lks_value_tensor(value)->is_parameter) {
         lks_pickle_emit_global(writer, attributes ? "torch._utils._rebuild_parameter_with_state"
                                                   : "torch._utils._rebuild_parameter");
         lks_pickle_emit(writer, LKS_OP_MARK);
-        emit_tensor(torch, writer, tensor, false);
-        lks_pickle_emit_bool(writer, tensor->requires_grad);
-        emit_hooks(writer);
-        if (!attributes) {
-            lks_pickle_emit(writer, LKS_OP_TUPLE);
-            lks_pickle_emit(writer, LKS_OP_REDUCE);
-        }
     } else if (attributes) {
         lks_pickle_emit_global(writer, "torch._tensor._rebuild_from_type_v2");
         lks_pickle_emit(writer, LKS_OP_MARK);
-        lks_pickle_emit_global(writer, "torch._utils._rebuild_tensor_v2");
+    }
+    lks_pickle_emit_global(writer, function_of(torch, value));
+    if (attributes && !lks_value_tensor(value)->is_parameter) {
         lks_pickle_emit_global(writer, "torch.Tensor");
-        emit_tensor_arguments(torch, writer, tensor, tensor->requires_grad);
-    } else {
-        emit_tensor(torch, writer, tensor, tensor->requires_grad);
+    }
+}
+
+/* What comes behind the tuple of the function's arguments, up to the attributes. */
+static void emit_back(lks_pickle_writer_t *writer, const lks_value_t *value)
+{
+    const lks_value_tensor_t *tensor = lks_value_tensor(value);
+    if (!lks_value_tensor_attributes(value) || tensor->is_parameter) {
+        lks_pickle_emit(writer, LKS_OP_REDUCE);
+    }
+    if (tensor->is_parameter) {
+        lks_pickle_emit_bool(writer, tensor->requires_grad);
+        emit_hooks(writer);
+    }
+}
+
+static lks_status_t check_dtype(const lks_torch_writer_t *torch, const lks_value_t *value)
+{
+    const lks_value_tensor_t *tensor = lks_value_tensor(value);
+    lks_dtype_t typed = lks_tree_storage(torch->tree, tensor->storage)->dtype;
+    bool quantized = tensor->dtype >= LKS_DTYPE_QI8 && tensor->dtype <= LKS_DTYPE_QU2X4;
+    if (quantized != is_quantized(value) || (quantized && typed != tensor->dtype)) {
+        return lks_fail(LKS_ERR_UNSUPPORTED, "a tensor of %s over a storage of %s, %s",
+                        lks_dtype_name(tensor->dtype), lks_dtype_name(typed),
+                        is_quantized(value) ? "with a quantizer" : "without a quantizer");
     }
     return LKS_OK;
 }
 
-static lks_status_t write_tensor_end(void *context, lks_pickle_writer_t *writer,
-                                     const lks_value_t *value)
+/* Stops where a value of the tree is due: at the quantizer, which is among the arguments of its function, and at
+ * the attributes, which are the last of all. */
+static lks_status_t write_tensor(void *context, lks_pickle_writer_t *writer,
+                                 const lks_value_t *value, size_t step, const lks_value_t **next)
 {
-    (void)context;
-    (void)value;
-    lks_pickle_emit(writer, LKS_OP_TUPLE);
-    lks_pickle_emit(writer, LKS_OP_REDUCE);
+    lks_torch_writer_t *torch = context;
+    const lks_value_t *attributes = lks_value_tensor_attributes(value);
+    const size_t quantizer_steps = is_quantized(value) ? 1 : 0;
+    if (step == 0) {
+        LKS_TRY(check_dtype(torch, value));
+        emit_front(torch, writer, value);
+        emit_view(torch, writer, lks_value_tensor(value));
+        *next = lks_value_tensor_quantizer(value);
+    }
+    if (step == quantizer_steps) {
+        emit_rest(torch, writer, value);
+        emit_back(writer, value);
+        *next = attributes;
+    }
+    if (!*next && (attributes || lks_value_tensor(value)->is_parameter)) {
+        emit_call(writer);
+    }
     return LKS_OK;
 }
 
 lks_pickle_write_hooks_t lks_torch_write_hooks(lks_torch_writer_t *writer)
 {
-    return (lks_pickle_write_hooks_t){.context = writer,
-                                      .tensor = write_tensor,
-                                      .tensor_end = write_tensor_end,
-                                      .storage = write_storage};
+    return (lks_pickle_write_hooks_t){
+        .context = writer, .tensor = write_tensor, .storage = write_storage};
 }

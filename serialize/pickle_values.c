@@ -226,28 +226,43 @@ static lks_status_t push_object(lks_pickle_machine_t *machine, lks_object_how_t 
     return lks_pickle_push(machine, lks_value_object(machine->tree, how, callable, arguments));
 }
 
-LKS_PICKLE_HANDLER(reduce)
+/* What Python or the format around the pickle knows of a class or function; NULL if it is a mere name. */
+static lks_status_t interpret(lks_pickle_machine_t *machine, lks_object_how_t how,
+                              lks_value_t *callable, lks_value_t *arguments, lks_value_t **out)
 {
-    (void)argument;
-    lks_value_t *callable, *arguments, *value;
-    LKS_TRY(lks_pickle_pop(machine, &arguments));
-    LKS_TRY(lks_pickle_pop(machine, &callable));
-    if (callable->kind != LKS_VALUE_GLOBAL || arguments->kind != LKS_VALUE_TUPLE) {
-        return push_object(machine, LKS_OBJECT_REDUCE, callable, arguments);
-    }
-    value = lks_python_reduce(machine->tree, lks_value_class_name(callable), arguments);
-    LKS_TRY(lks_pickle_tree_status(machine));
     const lks_pickle_hooks_t *hooks = machine->hooks;
-    if (!value && hooks && hooks->reduce) {
+    *out = NULL;
+    if (callable->kind != LKS_VALUE_GLOBAL || arguments->kind != LKS_VALUE_TUPLE) {
+        return LKS_OK;
+    }
+    if (how == LKS_OBJECT_REDUCE) {
+        *out = lks_python_reduce(machine->tree, lks_value_class_name(callable), arguments);
+        LKS_TRY(lks_pickle_tree_status(machine));
+    }
+    if (!*out && hooks && hooks->create) {
         lks_status_t status =
-            hooks->reduce(hooks->context, machine->tree, callable, arguments, &value);
+            hooks->create(hooks->context, machine->tree, how, callable, arguments, out);
         if (status != LKS_OK) {
             return lks_error_prefix(status, "%s at byte %zu", machine->name, machine->op_at);
         }
     }
-    LKS_TRY(lks_pickle_tree_status(machine));
-    return value ? lks_pickle_push(machine, value)
-                 : push_object(machine, LKS_OBJECT_REDUCE, callable, arguments);
+    return lks_pickle_tree_status(machine);
+}
+
+/* REDUCE and NEWOBJ: the result of a call, or a new instance. */
+static lks_status_t create(lks_pickle_machine_t *machine, lks_object_how_t how)
+{
+    lks_value_t *callable, *arguments, *value;
+    LKS_TRY(lks_pickle_pop(machine, &arguments));
+    LKS_TRY(lks_pickle_pop(machine, &callable));
+    LKS_TRY(interpret(machine, how, callable, arguments, &value));
+    return value ? lks_pickle_push(machine, value) : push_object(machine, how, callable, arguments);
+}
+
+LKS_PICKLE_HANDLER(reduce)
+{
+    (void)argument;
+    return create(machine, LKS_OBJECT_REDUCE);
 }
 
 /* The class and arguments of INST and OBJ: old-style instances, called only if there are arguments. */
@@ -284,10 +299,7 @@ LKS_PICKLE_HANDLER(obj)
 LKS_PICKLE_HANDLER(newobj)
 {
     (void)argument;
-    lks_value_t *class, *arguments;
-    LKS_TRY(lks_pickle_pop(machine, &arguments));
-    LKS_TRY(lks_pickle_pop(machine, &class));
-    return push_object(machine, LKS_OBJECT_NEW, class, arguments);
+    return create(machine, LKS_OBJECT_NEW);
 }
 
 /* copyreg.__newobj_ex__(cls, arguments, keywords): the same as a call, which is how older protocols spell
@@ -312,12 +324,23 @@ LKS_PICKLE_HANDLER(newobj_ex)
     return push_object(machine, LKS_OBJECT_REDUCE, callable, arguments);
 }
 
+static bool set_tensor_state(const lks_pickle_machine_t *machine, lks_value_t *target,
+                             const lks_value_t *state)
+{
+    const lks_pickle_hooks_t *hooks = machine->hooks;
+    return target->kind == LKS_VALUE_TENSOR && hooks && hooks->set_state &&
+           hooks->set_state(hooks->context, target, state);
+}
+
 LKS_PICKLE_HANDLER(build)
 {
     (void)argument;
     lks_value_t *state, *target;
     LKS_TRY(lks_pickle_pop(machine, &state));
     LKS_TRY(top(machine, &target));
+    if (set_tensor_state(machine, target, state)) {
+        return LKS_OK;
+    }
     bool again;
     if (target->kind == LKS_VALUE_OBJECT && lks_value_object_how(target) != LKS_OBJECT_STORAGE) {
         again = lks_value_object_state(target);

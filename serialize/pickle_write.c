@@ -203,13 +203,15 @@ static lks_status_t begin_dict(lks_pickle_writer_t *writer, const lks_value_t *v
     return LKS_OK;
 }
 
+/* Most tensors have no values inside and need no frame. */
 static lks_status_t begin_tensor(lks_pickle_writer_t *writer, const lks_value_t *value)
 {
-    const lks_pickle_write_hooks_t *hooks = writer->hooks;
-    LKS_TRY(hook_status(writer, hooks->tensor(hooks->context, writer, value)));
-    if (lks_value_tensor_attributes(value)) {
+    if (lks_value_tensor_attributes(value) || lks_value_tensor_quantizer(value)) {
         return enter(writer, FRAME_TENSOR, value);
     }
+    const lks_pickle_write_hooks_t *hooks = writer->hooks;
+    const lks_value_t *next = NULL;
+    LKS_TRY(hook_status(writer, hooks->tensor(hooks->context, writer, value, 0, &next)));
     lks_pickle_memoize(writer, value);
     return LKS_OK;
 }
@@ -379,13 +381,14 @@ static lks_status_t next_of_build(lks_pickle_writer_t *writer, lks_pickle_frame_
 
 static lks_status_t next_of_tensor(lks_pickle_writer_t *writer, lks_pickle_frame_t *frame)
 {
-    const lks_value_t *tensor = frame->value;
-    if (frame->next++ == 0) {
-        return begin(writer, lks_value_tensor_attributes(tensor));
+    const lks_value_t *tensor = frame->value, *next = NULL;
+    const lks_pickle_write_hooks_t *hooks = writer->hooks;
+    size_t part = frame->next++;
+    LKS_TRY(hook_status(writer, hooks->tensor(hooks->context, writer, tensor, part, &next)));
+    if (next) {
+        return begin(writer, next);
     }
     writer->depth--;
-    const lks_pickle_write_hooks_t *hooks = writer->hooks;
-    LKS_TRY(hook_status(writer, hooks->tensor_end(hooks->context, writer, tensor)));
     if (!was_written(writer, tensor, LKS_OP_POP)) {
         lks_pickle_memoize(writer, tensor);
     }

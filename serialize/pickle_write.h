@@ -14,13 +14,13 @@
 typedef struct lks_pickle_writer lks_pickle_writer_t;
 
 /** How the format around the pickle writes tensors and bare storages. A tensor leaves one value on the
- *  machine's stack. If it has attributes, the writer writes them between `tensor` and `tensor_end`; if not,
- *  `tensor_end` is not called. */
+ *  machine's stack. It is written in steps 0, 1, ...: where a value of the tree belongs (attributes, a quantizer)
+ *  a step ends by setting *next to it, and after the writer wrote that it calls the next step. The last step
+ *  leaves *next NULL. */
 typedef struct lks_pickle_write_hooks {
     void *context;
-    lks_status_t (*tensor)(void *context, lks_pickle_writer_t *writer, const lks_value_t *tensor);
-    lks_status_t (*tensor_end)(void *context, lks_pickle_writer_t *writer,
-                               const lks_value_t *tensor);
+    lks_status_t (*tensor)(void *context, lks_pickle_writer_t *writer, const lks_value_t *tensor,
+                           size_t step, const lks_value_t **next);
     lks_status_t (*storage)(void *context, lks_pickle_writer_t *writer, const lks_value_t *object);
 } lks_pickle_write_hooks_t;
 

@@ -15,7 +15,7 @@ typedef enum {
     FRAME_TUPLE,
     FRAME_CALL,  /* callable and arguments of an object */
     FRAME_BUILD, /* state of an object, attributes of a dict */
-    FRAME_TENSOR /* attributes of a tensor */
+    FRAME_TENSOR /* values inside a tensor */
 } lks_pickle_frame_role_t;
 
 typedef struct lks_pickle_frame {

@@ -75,7 +75,7 @@ typedef struct lks_object_node {
 typedef struct lks_tensor_node {
     lks_value_t head;
     lks_value_tensor_t tensor;
-    lks_value_t *attributes;
+    lks_value_t *attributes, *quantizer;
 } lks_tensor_node_t;
 
 #define LKS_SMALL_INTS 256
@@ -94,6 +94,8 @@ struct lks_tree {
 
     /* Makes the bytes of storage `index` valid, e.g. by verifying their checksum; NULL: they always are. */
     lks_status_t (*load)(void *context, size_t index, const char *name);
+    /* Gives back memory that loading took, until the next load; NULL: there is never any. */
+    void (*unload)(void *context, size_t index);
     void *load_context;
 
     lks_value_t *none, *booleans[2], *small_ints[LKS_SMALL_INTS]; /* shared: they never change */
@@ -110,6 +112,10 @@ size_t lks_tree_append_storage(lks_tree_t *tree, lks_storage_t *storage, lks_dty
 /** Makes the bytes of a storage valid; see lks_tree::load. */
 LKS_NODISCARD lks_status_t lks_tree_load_storage(const lks_tree_t *tree, size_t index,
                                                  const char *name);
+
+/** Gives back what loading a storage took, once nobody looks at its bytes; the next load brings them back. For
+ *  those who go through a checkpoint that is larger than the memory. */
+void lks_tree_unload_storage(const lks_tree_t *tree, size_t index);
 
 /** Records the tree's first error; later ones are dropped. */
 void lks_tree_fail(lks_tree_t *tree, lks_status_t status, const char *format, ...) LKS_PRINTF(3, 4);

@@ -150,6 +150,13 @@ lks_status_t lks_tree_load_storage(const lks_tree_t *tree, size_t index, const c
     return tree->load ? tree->load(tree->load_context, index, name) : LKS_OK;
 }
 
+void lks_tree_unload_storage(const lks_tree_t *tree, size_t index)
+{
+    if (tree->unload) {
+        tree->unload(tree->load_context, index);
+    }
+}
+
 static bool reserve_storage(lks_tree_t *tree)
 {
     if (tree->storage_count < tree->storage_capacity) {
@@ -297,10 +304,27 @@ const lks_value_tensor_t *lks_value_tensor(const lks_value_t *value)
                                                     : NULL;
 }
 
+static const lks_tensor_node_t *as_tensor(const lks_value_t *value)
+{
+    return value && value->kind == LKS_VALUE_TENSOR ? (const lks_tensor_node_t *)value : NULL;
+}
+
 lks_value_t *lks_value_tensor_attributes(const lks_value_t *value)
 {
-    return value && value->kind == LKS_VALUE_TENSOR ? ((const lks_tensor_node_t *)value)->attributes
-                                                    : NULL;
+    return as_tensor(value) ? as_tensor(value)->attributes : NULL;
+}
+
+lks_value_t *lks_value_tensor_quantizer(const lks_value_t *value)
+{
+    return as_tensor(value) ? as_tensor(value)->quantizer : NULL;
+}
+
+/* Puts `part` into a tensor. */
+static void set_part(lks_tree_t *tree, lks_value_t *tensor, lks_value_t **part, lks_value_t *value)
+{
+    if (lks_node_adopt(tree, tensor, value)) {
+        *part = value;
+    }
 }
 
 void lks_value_tensor_set_attributes(lks_tree_t *tree, lks_value_t *tensor, lks_value_t *attributes)
@@ -308,9 +332,21 @@ void lks_value_tensor_set_attributes(lks_tree_t *tree, lks_value_t *tensor, lks_
     if (!lks_tree_ok(tree)) {
         return;
     }
-    if (!tensor || tensor->kind != LKS_VALUE_TENSOR || !attributes) {
+    if (!as_tensor(tensor) || !attributes) {
         lks_tree_fail(tree, LKS_ERR_INVALID_ARG, "attributes are set on a tensor");
-    } else if (lks_node_adopt(tree, tensor, attributes)) {
-        ((lks_tensor_node_t *)tensor)->attributes = attributes;
+        return;
     }
+    set_part(tree, tensor, &((lks_tensor_node_t *)tensor)->attributes, attributes);
+}
+
+void lks_value_tensor_set_quantizer(lks_tree_t *tree, lks_value_t *tensor, lks_value_t *quantizer)
+{
+    if (!lks_tree_ok(tree)) {
+        return;
+    }
+    if (!as_tensor(tensor) || !quantizer || quantizer->kind != LKS_VALUE_TUPLE) {
+        lks_tree_fail(tree, LKS_ERR_INVALID_ARG, "a quantizer, a tuple, is set on a tensor");
+        return;
+    }
+    set_part(tree, tensor, &((lks_tensor_node_t *)tensor)->quantizer, quantizer);
 }

@@ -63,8 +63,9 @@ typedef struct lks_key_spec {
     X(LKS_MATCH_MISSING, "missing")       /* the model wants it, the file lacks it */              \
     X(LKS_MATCH_UNEXPECTED, "unexpected") /* the file has it, the model does not */                \
     X(LKS_MATCH_SHAPE, "shape mismatch")                                                           \
-    X(LKS_MATCH_DTYPE, "dtype mismatch")     /* real to real: loads with conversion */             \
-    X(LKS_MATCH_COMPLEX, "complex mismatch") /* two dtypes, at least one complex: does not load */
+    X(LKS_MATCH_DTYPE, "dtype mismatch") /* real to real: loads with conversion */                 \
+    X(LKS_MATCH_COMPLEX,                                                                           \
+      "complex mismatch") /* not converted: complex, quantized, float8, conj, neg */
 #define LKS_MATCH_ENUM(id, name) id,
 typedef enum { LKS_MATCH_LIST(LKS_MATCH_ENUM) LKS_MATCH_COUNT } lks_match_t;
 #undef LKS_MATCH_ENUM

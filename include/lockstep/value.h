@@ -57,6 +57,8 @@ typedef struct lks_value_tensor {
     const int64_t *stride; /**< in elements */
     bool requires_grad;
     bool is_parameter; /**< wrapped in torch.nn.Parameter */
+    bool is_conj;      /**< stands for the complex conjugate of the stored elements */
+    bool is_neg;       /**< stands for their negative */
 } lks_value_tensor_t;
 
 /** One storage of a tree. */
@@ -116,6 +118,11 @@ LKS_API const lks_value_tensor_t *lks_value_tensor(const lks_value_t *value);
 
 /** The Python attributes of a tensor that has some (a dict, as BUILD would have set it); else NULL. */
 LKS_API lks_value_t *lks_value_tensor_attributes(const lks_value_t *value);
+
+/** What the integers of a quantized tensor mean, as PyTorch says it: the tuple (torch.per_tensor_affine, scale,
+ *  zero_point) or (torch.per_channel_affine, scales, zero_points, axis), real = (q - zero_point) x scale. NULL if
+ *  the tensor is not quantized. */
+LKS_API lks_value_t *lks_value_tensor_quantizer(const lks_value_t *value);
 
 /** "torch.float32", "argparse.Namespace": the dotted name of a global or of an object's class. NULL for
  *  other kinds. */
@@ -179,6 +186,9 @@ LKS_API lks_value_t *lks_value_tensor_new(lks_tree_t *tree, const lks_value_tens
 
 LKS_API void lks_value_tensor_set_attributes(lks_tree_t *tree, lks_value_t *tensor,
                                              lks_value_t *attributes);
+
+LKS_API void lks_value_tensor_set_quantizer(lks_tree_t *tree, lks_value_t *tensor,
+                                            lks_value_t *quantizer);
 
 /** The same from a compute tensor in host memory: adds its storage if need be. */
 LKS_API lks_value_t *lks_value_tensor_from(lks_tree_t *tree, const lks_tensor_t *tensor);

@@ -11,12 +11,35 @@ Test(dtype, names_and_sizes_are_pytorchs)
         const char *name;
         size_t size;
     } wanted[] = {
-        {LKS_DTYPE_F64, "float64", 8},   {LKS_DTYPE_F32, "float32", 4},
-        {LKS_DTYPE_F16, "float16", 2},   {LKS_DTYPE_BF16, "bfloat16", 2},
-        {LKS_DTYPE_I64, "int64", 8},     {LKS_DTYPE_I32, "int32", 4},
-        {LKS_DTYPE_I16, "int16", 2},     {LKS_DTYPE_I8, "int8", 1},
-        {LKS_DTYPE_U8, "uint8", 1},      {LKS_DTYPE_BOOL, "bool", 1},
-        {LKS_DTYPE_C64, "complex64", 8}, {LKS_DTYPE_C128, "complex128", 16},
+        {LKS_DTYPE_F64, "float64", 8},
+        {LKS_DTYPE_F32, "float32", 4},
+        {LKS_DTYPE_F16, "float16", 2},
+        {LKS_DTYPE_BF16, "bfloat16", 2},
+        {LKS_DTYPE_I64, "int64", 8},
+        {LKS_DTYPE_I32, "int32", 4},
+        {LKS_DTYPE_I16, "int16", 2},
+        {LKS_DTYPE_I8, "int8", 1},
+        {LKS_DTYPE_U8, "uint8", 1},
+        {LKS_DTYPE_BOOL, "bool", 1},
+        {LKS_DTYPE_C64, "complex64", 8},
+        {LKS_DTYPE_C128, "complex128", 16},
+        {LKS_DTYPE_C32, "complex32", 4},
+        {LKS_DTYPE_U16, "uint16", 2},
+        {LKS_DTYPE_U32, "uint32", 4},
+        {LKS_DTYPE_U64, "uint64", 8},
+        {LKS_DTYPE_F8_E5M2, "float8_e5m2", 1},
+        {LKS_DTYPE_F8_E4M3FN, "float8_e4m3fn", 1},
+        {LKS_DTYPE_F8_E5M2FNUZ, "float8_e5m2fnuz", 1},
+        {LKS_DTYPE_F8_E4M3FNUZ, "float8_e4m3fnuz", 1},
+        {LKS_DTYPE_F8_E8M0FNU, "float8_e8m0fnu", 1},
+        {LKS_DTYPE_F4_E2M1FN_X2, "float4_e2m1fn_x2", 1},
+        {LKS_DTYPE_F6_E2M3FN_X4, "float6_e2m3fn_x4", 3},
+        {LKS_DTYPE_F6_E3M2FN_X4, "float6_e3m2fn_x4", 3},
+        {LKS_DTYPE_QI8, "qint8", 1},
+        {LKS_DTYPE_QU8, "quint8", 1},
+        {LKS_DTYPE_QI32, "qint32", 4},
+        {LKS_DTYPE_QU4X2, "quint4x2", 1},
+        {LKS_DTYPE_QU2X4, "quint2x4", 1},
     };
     cr_assert_eq(sizeof wanted / sizeof *wanted, LKS_DTYPE_COUNT);
     for (size_t i = 0; i < LKS_DTYPE_COUNT; i++) {
@@ -26,6 +49,19 @@ Test(dtype, names_and_sizes_are_pytorchs)
         assert_ok(lks_dtype_from_name(wanted[i].name, &found));
         cr_assert_eq(found, wanted[i].dtype);
     }
+}
+
+Test(dtype, only_the_ten_real_ones_of_the_first_versions_convert)
+{
+    int convertible = 0, complex = 0;
+    for (int i = 0; i < LKS_DTYPE_COUNT; i++) {
+        convertible += lks_dtype_is_convertible((lks_dtype_t)i);
+        complex += lks_dtype_is_complex((lks_dtype_t)i);
+    }
+    cr_assert_eq(convertible, 10);
+    cr_assert_eq(complex, 3);
+    cr_assert(lks_dtype_is_convertible(LKS_DTYPE_BOOL) && !lks_dtype_is_convertible(LKS_DTYPE_C64));
+    cr_assert(!lks_dtype_is_convertible((lks_dtype_t)-1));
 }
 
 Test(dtype, numbers_that_are_no_dtype_have_no_size)

@@ -23,8 +23,8 @@ static void teardown(void)
 
 TestSuite(pickle_write, .init = setup, .fini = teardown);
 
-static lks_status_t refuse_tensor(void *context, lks_pickle_writer_t *writer,
-                                  const lks_value_t *value)
+static lks_status_t refuse_storage(void *context, lks_pickle_writer_t *writer,
+                                   const lks_value_t *value)
 {
     (void)context;
     (void)writer;
@@ -32,8 +32,15 @@ static lks_status_t refuse_tensor(void *context, lks_pickle_writer_t *writer,
     return lks_fail(LKS_ERR_UNSUPPORTED, "tensors are not of this test");
 }
 
-static const lks_pickle_write_hooks_t hooks = {
-    .tensor = refuse_tensor, .tensor_end = refuse_tensor, .storage = refuse_tensor};
+static lks_status_t refuse_tensor(void *context, lks_pickle_writer_t *writer,
+                                  const lks_value_t *value, size_t step, const lks_value_t **next)
+{
+    (void)step;
+    (void)next;
+    return refuse_storage(context, writer, value);
+}
+
+static const lks_pickle_write_hooks_t hooks = {.tensor = refuse_tensor, .storage = refuse_storage};
 
 static lks_strbuf_t pickled(lks_value_t *root)
 {

@@ -121,7 +121,7 @@ Test(torch_zip, tensors_that_make_no_sense_are_refused)
 Test(torch_zip, what_is_no_plain_tensor_stays_a_call_and_loses_nothing)
 {
     static const char *const cases[] = {
-        "\x80\2" REBUILD "K\0K\1\x85K\1\x85\x89" HOOKS "}X\4\0\0\0conj\x88stR.",
+        "\x80\2" REBUILD "K\0K\1\x85K\1\x85\x89" HOOKS "}X\4\0\0\0what\x88stR.",
         "\x80\2"
         "ctorch._utils\n_rebuild_tensor_v2\n(N"
         "K\0K\1\x85K\1\x85\x89" HOOKS "tR.",
@@ -131,7 +131,7 @@ Test(torch_zip, what_is_no_plain_tensor_stays_a_call_and_loses_nothing)
         "ctorch._utils\n_rebuild_parameter\n(N\x88" HOOKS "tR.",
     };
     static const size_t sizes[] = {
-        sizeof "\x80\2" REBUILD "K\0K\1\x85K\1\x85\x89" HOOKS "}X\4\0\0\0conj\x88stR.",
+        sizeof "\x80\2" REBUILD "K\0K\1\x85K\1\x85\x89" HOOKS "}X\4\0\0\0what\x88stR.",
         sizeof "\x80\2"
                "ctorch._utils\n_rebuild_tensor_v2\n(N"
                "K\0K\1\x85K\1\x85\x89" HOOKS "tR.",
@@ -438,18 +438,69 @@ Test(torch_zip, names_that_make_no_folder_become_archive)
     lks_tree_destroy(tree);
 }
 
-Test(torch_zip, a_tensor_of_another_dtype_than_its_storage_is_not_written)
+Test(torch_zip, a_quantized_tensor_without_its_scale_is_not_written)
 {
     lks_tree_t *tree = tree_of_one();
     const int64_t shape[] = {4}, stride[] = {1};
     const lks_value_tensor_t other = {
-        .storage = 0, .dtype = LKS_DTYPE_I32, .ndim = 1, .shape = shape, .stride = stride};
+        .storage = 0, .dtype = LKS_DTYPE_QI32, .ndim = 1, .shape = shape, .stride = stride};
     lks_value_t *list = lks_value_list(tree);
     lks_value_append(tree, list, lks_value_tensor_new(tree, &other));
     lks_value_set_str(tree, lks_tree_root(tree), "bad", list);
-    assert_fails(lks_checkpoint_save(path, tree, NULL), LKS_ERR_UNSUPPORTED,
-                 "a.pt': value 'bad.0': a tensor of int32 over a storage of float32");
+    assert_fails(
+        lks_checkpoint_save(path, tree, NULL), LKS_ERR_UNSUPPORTED,
+        "a.pt': value 'bad.0': a tensor of qint32 over a storage of float32, without a quantizer");
     lks_tree_destroy(tree);
+}
+
+/* A tree whose root is a list of tensors, one of each dtype, over a storage of that dtype or over bytes. */
+static lks_tree_t *tree_of_dtypes(lks_storage_t *storage, bool typed)
+{
+    lks_tree_t *tree;
+    assert_ok(lks_tree_create(&tree));
+    lks_value_t *list = lks_value_list(tree);
+    const int64_t shape[] = {2, 2}, stride[] = {1, 2};
+    for (int dtype = 0; dtype < LKS_DTYPE_QI8; dtype++) {
+        lks_storage_t *view;
+        assert_ok(lks_storage_wrap(lks_device_host(), lks_storage_data(storage),
+                                   4 * lks_dtype_size((lks_dtype_t)dtype), NULL, NULL, &view));
+        const lks_value_tensor_t tensor = {
+            .storage =
+                lks_tree_add_storage(tree, view, typed ? (lks_dtype_t)dtype : LKS_DTYPE_U8, "cpu"),
+            .dtype = (lks_dtype_t)dtype,
+            .ndim = 2,
+            .shape = shape,
+            .stride = stride,
+            .is_conj = dtype == LKS_DTYPE_C64,
+            .is_neg = dtype == LKS_DTYPE_F64 || dtype == LKS_DTYPE_U16};
+        lks_value_append(tree, list, lks_value_tensor_new(tree, &tensor));
+        lks_storage_release(view);
+    }
+    lks_tree_set_root(tree, list);
+    return tree;
+}
+
+Test(torch_zip, every_dtype_survives_over_a_storage_of_its_own_and_over_bytes)
+{
+    lks_storage_t *storage;
+    assert_ok(lks_storage_create(lks_device_host(), 64, &storage));
+    memset(lks_storage_data(storage), 7, 64);
+    for (int typed = 0; typed < 2; typed++) {
+        lks_tree_t *tree = tree_of_dtypes(storage, typed);
+        assert_ok(lks_checkpoint_save(path, tree, NULL));
+        assert_ok(lks_checkpoint_open(path, NULL, &checkpoint));
+        cr_assert_eq(lks_value_count(root()), LKS_DTYPE_QI8);
+        for (size_t i = 0; i < lks_value_count(root()); i++) {
+            const lks_value_tensor_t *found = lks_value_tensor(lks_value_at(root(), i));
+            cr_assert(found, "%s became a call", lks_dtype_name((lks_dtype_t)i));
+            cr_assert_eq(found->dtype, (lks_dtype_t)i);
+            cr_assert_eq(found->is_conj, i == LKS_DTYPE_C64);
+            cr_assert_eq(found->is_neg, i == LKS_DTYPE_F64 || i == LKS_DTYPE_U16);
+        }
+        teardown();
+        lks_tree_destroy(tree);
+    }
+    lks_storage_release(storage);
 }
 
 Test(torch_zip, parameters_and_attributes_survive)

@@ -112,8 +112,9 @@ static void append_tensor(lks_strbuf_t *out, const lks_value_tensor_t *tensor)
     lks_strbuf_appendf(out, "tensor %s ", lks_dtype_name(tensor->dtype));
     append_ints(out, tensor->shape, tensor->ndim);
     append_ints(out, tensor->stride, tensor->ndim);
-    lks_strbuf_appendf(out, "%" PRId64 "%s%s ", tensor->offset,
-                       tensor->is_parameter ? " param" : "", tensor->requires_grad ? " grad" : "");
+    lks_strbuf_appendf(out, "%" PRId64 "%s%s%s%s ", tensor->offset,
+                       tensor->is_parameter ? " param" : "", tensor->requires_grad ? " grad" : "",
+                       tensor->is_conj ? " conj" : "", tensor->is_neg ? " neg" : "");
 }
 
 static walk_t walk_begin(const lks_tree_t *tree, lks_checkpoint_t *checkpoint)
@@ -218,6 +219,7 @@ static void text_value(walk_t *walk, const lks_value_t *value)
     } else if (value->kind == LKS_VALUE_TENSOR) {
         append_tensor(&walk->out, lks_value_tensor(value));
         push_part(walk, lks_value_tensor_attributes(value), " attributes ");
+        push_part(walk, lks_value_tensor_quantizer(value), " quantizer ");
         text_storage(walk, lks_value_tensor(value)->storage);
     } else {
         bool list = value->kind == LKS_VALUE_LIST;
