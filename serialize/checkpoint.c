@@ -4,10 +4,12 @@
 #include "serialize/value_node.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct lks_checkpoint {
-    lks_source_t *source;
+    lks_origin_t origin;
+    char *path;
     const lks_format_t *format;
     void *state; /* the format's */
     lks_tree_t *tree;
@@ -21,34 +23,66 @@ lks_checkpoint_limits_t lks_checkpoint_limits_default(void)
         .memory = (size_t)1 << 30, .max_depth = 1000000, .max_nodes = 50000000};
 }
 
-static lks_status_t read_file(lks_checkpoint_t *checkpoint, const lks_checkpoint_limits_t *limits)
+static lks_status_t read_origin(lks_checkpoint_t *checkpoint, const lks_checkpoint_limits_t *limits)
 {
-    lks_source_t *source = checkpoint->source;
-    LKS_TRY(lks_format_probe(source->data, source->size, &checkpoint->format));
+    const lks_checkpoint_limits_t defaults = lks_checkpoint_limits_default();
+    limits = limits ? limits : &defaults;
+    LKS_TRY(lks_format_probe(&checkpoint->origin, &checkpoint->format));
     LKS_TRY(lks_tree_create_limited(limits, &checkpoint->tree));
-    return checkpoint->format->open(source, limits, checkpoint->tree, &checkpoint->state);
+    return checkpoint->format->open(&checkpoint->origin, limits, checkpoint->tree,
+                                    &checkpoint->state);
+}
+
+/* A checkpoint over the origin, which it takes over. */
+static lks_status_t open_origin(lks_origin_t *origin, const lks_checkpoint_limits_t *limits,
+                                lks_checkpoint_t **out)
+{
+    lks_checkpoint_t *checkpoint = calloc(1, sizeof *checkpoint);
+    char *path = strdup(origin->path);
+    if (!checkpoint || !path) {
+        lks_status_t status =
+            lks_fail(LKS_ERR_NO_MEMORY, "opening '%s': out of memory", origin->path);
+        lks_origin_fini(origin);
+        free(checkpoint);
+        free(path);
+        return status;
+    }
+    checkpoint->origin = *origin;
+    checkpoint->origin.path = checkpoint->path = path;
+    lks_status_t status = read_origin(checkpoint, limits);
+    if (status != LKS_OK) {
+        status = lks_error_prefix(status, "reading '%s'", path);
+        lks_checkpoint_close(checkpoint);
+        return status;
+    }
+    *out = checkpoint;
+    return LKS_OK;
 }
 
 lks_status_t lks_checkpoint_open(const char *path, const lks_checkpoint_limits_t *limits,
                                  lks_checkpoint_t **out)
 {
-    const lks_checkpoint_limits_t defaults = lks_checkpoint_limits_default();
-    lks_checkpoint_t *checkpoint = calloc(1, sizeof *checkpoint);
-    if (!checkpoint) {
-        return lks_fail(LKS_ERR_NO_MEMORY, "opening '%s': out of memory", path);
-    }
-    lks_status_t status;
-    LKS_GOTO(lks_source_open(path, &checkpoint->source), close_checkpoint);
-    status = read_file(checkpoint, limits ? limits : &defaults);
-    if (status != LKS_OK) {
-        status = lks_error_prefix(status, "reading '%s'", path);
-        goto close_checkpoint;
-    }
-    *out = checkpoint;
-    return LKS_OK;
+    lks_origin_t origin;
+    LKS_TRY(lks_origin_open(path, &origin));
+    return open_origin(&origin, limits, out);
+}
 
-close_checkpoint:
-    lks_checkpoint_close(checkpoint);
+lks_status_t lks_checkpoint_open_source(lks_source_t *source, const lks_checkpoint_limits_t *limits,
+                                        lks_checkpoint_t **out)
+{
+    lks_origin_t origin;
+    lks_origin_of(source, &origin);
+    return open_origin(&origin, limits, out);
+}
+
+lks_status_t lks_checkpoint_open_memory(const void *data, size_t nbytes, const char *name,
+                                        const lks_checkpoint_limits_t *limits,
+                                        lks_checkpoint_t **out)
+{
+    lks_source_t *source;
+    LKS_TRY(lks_source_wrap(data, nbytes, name, &source));
+    lks_status_t status = lks_checkpoint_open_source(source, limits, out);
+    lks_source_release(source);
     return status;
 }
 
@@ -61,13 +95,14 @@ void lks_checkpoint_close(lks_checkpoint_t *checkpoint)
     if (checkpoint->state) {
         checkpoint->format->close(checkpoint->state);
     }
-    lks_source_release(checkpoint->source);
+    lks_origin_fini(&checkpoint->origin);
+    free(checkpoint->path);
     free(checkpoint);
 }
 
 const char *lks_checkpoint_path(const lks_checkpoint_t *checkpoint)
 {
-    return checkpoint->source->path;
+    return checkpoint->path;
 }
 
 const char *lks_checkpoint_format(const lks_checkpoint_t *checkpoint)
@@ -77,7 +112,7 @@ const char *lks_checkpoint_format(const lks_checkpoint_t *checkpoint)
 
 uint64_t lks_checkpoint_file_size(const lks_checkpoint_t *checkpoint)
 {
-    return checkpoint->source->size;
+    return checkpoint->origin.nbytes;
 }
 
 const lks_tree_t *lks_checkpoint_tree(const lks_checkpoint_t *checkpoint)
@@ -131,7 +166,7 @@ lks_status_t lks_checkpoint_tensor(lks_checkpoint_t *checkpoint, const lks_value
 
 lks_save_options_t lks_save_options_default(void)
 {
-    return (lks_save_options_t){.format = "torch_zip", .sync = true};
+    return (lks_save_options_t){.sync = true, .shard_size = 5000000000};
 }
 
 /* The sink names the file itself. */
@@ -142,14 +177,42 @@ static lks_status_t save_status(lks_status_t status, const char *path)
                : lks_error_prefix(status, "writing '%s'", path);
 }
 
+static lks_status_t save_file(const lks_format_t *format, const char *path, const lks_tree_t *tree,
+                              const lks_save_options_t *options)
+{
+    lks_sink_t *sink;
+    LKS_TRY(lks_sink_create(path, &sink));
+    lks_status_t status = format->save(tree, path, options, sink);
+    if (status != LKS_OK) {
+        lks_sink_discard(sink);
+        return status;
+    }
+    return lks_sink_commit(sink, options->sync);
+}
+
+static lks_status_t save_folder(const lks_format_t *format, const char *path,
+                                const lks_tree_t *tree, const lks_save_options_t *options)
+{
+    lks_folder_t *folder;
+    LKS_TRY(lks_folder_create(path, format->is_part, &folder));
+    lks_status_t status = format->save_folder(tree, options, folder);
+    if (status != LKS_OK) {
+        lks_folder_discard(folder);
+        return status;
+    }
+    return lks_folder_commit(folder, options->sync);
+}
+
 lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
                                  const lks_save_options_t *options)
 {
     const lks_save_options_t defaults = lks_save_options_default();
     options = options ? options : &defaults;
-    const lks_format_t *format;
-    LKS_TRY(lks_format_find(options->format ? options->format : defaults.format, &format));
-    if (!format->save) {
+    const lks_format_t *format = lks_format_of_name(path);
+    if (options->format) {
+        LKS_TRY(lks_format_find(options->format, &format));
+    }
+    if (!format->save && !format->save_folder) {
         return lks_fail(LKS_ERR_UNSUPPORTED, "writing '%s': the format '%s' is only read", path,
                         format->name);
     }
@@ -160,14 +223,9 @@ lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
     if (!lks_tree_root(tree)) {
         return lks_fail(LKS_ERR_INVALID_ARG, "writing '%s': the tree has no root", path);
     }
-    lks_sink_t *sink;
-    LKS_TRY(lks_sink_create(path, &sink));
-    lks_status_t status = format->save(tree, path, sink);
-    if (status != LKS_OK) {
-        lks_sink_discard(sink);
-        return save_status(status, path);
-    }
-    return lks_sink_commit(sink, options->sync);
+    lks_status_t status = format->save ? save_file(format, path, tree, options)
+                                       : save_folder(format, path, tree, options);
+    return save_status(status, path);
 }
 
 lks_status_t lks_checkpoint_copy(const char *from, const char *to)

@@ -9,6 +9,16 @@ static const lks_format_t *const formats[] = {
     &lks_format_torch_zip,
 };
 
+#define FORMAT_COUNT (sizeof formats / sizeof *formats)
+
+/* Extensions that say how to write; torch's own say nothing, they are used for all formats. */
+static const struct {
+    const char *extension, *format;
+} extensions[] = {
+    {".safetensors", "safetensors"},
+    {".npz", "npz"},
+};
+
 /* First bytes at an offset, and what a file that has them is. */
 static const struct {
     size_t offset;
@@ -30,17 +40,21 @@ static const struct {
     {0, "\x80\x05", 2, "a pickle outside of a zip archive (pickle.dump, or torch.save before 1.6)"},
 };
 
-lks_status_t lks_format_probe(const unsigned char *data, size_t size, const lks_format_t **out)
+lks_status_t lks_format_probe(lks_origin_t *origin, const lks_format_t **out)
 {
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        if (formats[i]->probe(data, size)) {
+    for (size_t i = 0; i < FORMAT_COUNT; i++) {
+        if (formats[i]->probe(origin)) {
             *out = formats[i];
             return LKS_OK;
         }
     }
+    if (!origin->source) {
+        return lks_fail(LKS_ERR_FORMAT, "a directory, but not one of a checkpoint: it has neither "
+                                        "'.metadata' nor an index of shards");
+    }
     for (size_t i = 0; i < sizeof recognized / sizeof *recognized; i++) {
-        if (size >= recognized[i].offset + recognized[i].nbytes &&
-            memcmp(data + recognized[i].offset, recognized[i].bytes, recognized[i].nbytes) == 0) {
+        if (lks_origin_has(origin, recognized[i].offset, recognized[i].bytes,
+                           recognized[i].nbytes)) {
             return lks_fail(LKS_ERR_UNSUPPORTED, "it is %s", recognized[i].what);
         }
     }
@@ -50,11 +64,25 @@ lks_status_t lks_format_probe(const unsigned char *data, size_t size, const lks_
 
 lks_status_t lks_format_find(const char *name, const lks_format_t **out)
 {
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+    for (size_t i = 0; i < FORMAT_COUNT; i++) {
         if (strcmp(formats[i]->name, name) == 0) {
             *out = formats[i];
             return LKS_OK;
         }
     }
     return lks_fail(LKS_ERR_NOT_FOUND, "no checkpoint format is called '%s'", name);
+}
+
+const lks_format_t *lks_format_of_name(const char *path)
+{
+    const lks_format_t *format = &lks_format_torch_zip;
+    size_t length = strlen(path);
+    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++) {
+        size_t tail = strlen(extensions[i].extension);
+        if (length > tail && strcmp(path + length - tail, extensions[i].extension) == 0) {
+            /* An extension whose format this build lacks counts as any other. */
+            (void)!(lks_format_find(extensions[i].format, &format) == LKS_OK);
+        }
+    }
+    return format;
 }

@@ -45,7 +45,7 @@ static char *link_target(const char *path, const char *link)
 
 /* Follows symbolic links, the last of which may point to nothing yet. realpath would want the target to
  * exist. */
-static lks_status_t resolve(const char *path, char **out)
+lks_status_t lks_sink_path_resolve(const char *path, char **out)
 {
     char *current = strdup(path);
     for (int links = 0; current; links++) {
@@ -84,8 +84,7 @@ static lks_status_t inspect_target(const char *target, bool *exists, struct stat
     return LKS_OK;
 }
 
-/* ".<name>.<16 hex digits>.tmp" in the target's directory. */
-static char *temporary_name(const char *target)
+char *lks_sink_path_temporary(const char *target)
 {
     static _Atomic uint64_t counter;
     uint64_t tag = lks_mix64(lks_hash_seed() + atomic_fetch_add(&counter, 1)) ^ (uint64_t)getpid();
@@ -103,7 +102,7 @@ static char *temporary_name(const char *target)
 static lks_status_t create_temporary(lks_sink_path_t *path, mode_t mode, int *fd)
 {
     for (int attempt = 0; attempt < 100; attempt++) {
-        path->temporary = temporary_name(path->target);
+        path->temporary = lks_sink_path_temporary(path->target);
         if (!path->temporary) {
             return no_memory(path->target);
         }
@@ -134,7 +133,7 @@ static void keep_owner_and_mode(int fd, const struct stat *info)
 lks_status_t lks_sink_path_open(const char *path, lks_sink_path_t *out, int *fd)
 {
     lks_sink_path_t made = {0};
-    LKS_TRY(resolve(path, &made.target));
+    LKS_TRY(lks_sink_path_resolve(path, &made.target));
     struct stat info;
     bool exists;
     lks_status_t status;
@@ -152,7 +151,7 @@ free_path:
     return status;
 }
 
-static lks_status_t sync_directory(const char *target)
+lks_status_t lks_sink_path_sync_directory(const char *target)
 {
     size_t length = directory_length(target);
     char *directory = length > 0 ? strndup(target, length) : strdup(".");
@@ -181,7 +180,7 @@ lks_status_t lks_sink_path_replace(const lks_sink_path_t *path, bool sync)
         lks_sink_path_remove(path);
         return lks_fail(LKS_ERR_IO, "cannot replace '%s': %s", path->target, strerror(reason));
     }
-    return sync ? sync_directory(path->target) : LKS_OK;
+    return sync ? lks_sink_path_sync_directory(path->target) : LKS_OK;
 }
 
 void lks_sink_path_remove(const lks_sink_path_t *path)

@@ -19,6 +19,17 @@ LKS_NODISCARD lks_status_t lks_sink_path_open(const char *path, lks_sink_path_t 
  *  file where that fails. Errors: IO. */
 LKS_NODISCARD lks_status_t lks_sink_path_replace(const lks_sink_path_t *path, bool sync);
 
+/** Follows the symbolic links of `path`, the last of which may point to nothing yet; the result is to be freed.
+ *  Errors: IO, NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_sink_path_resolve(const char *path, char **out);
+
+/** A name for something temporary beside `target`, ".<name>.<16 hex digits>.tmp", to be freed; NULL when memory ran
+ *  out. */
+char *lks_sink_path_temporary(const char *target);
+
+/** Syncs the directory in which `target` lies. Errors: IO, NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_sink_path_sync_directory(const char *target);
+
 /** Removes the temporary file. */
 void lks_sink_path_remove(const lks_sink_path_t *path);
 void lks_sink_path_fini(lks_sink_path_t *path);

@@ -60,27 +60,53 @@ static lks_status_t map_file(const char *path, void **data, size_t *size)
     return LKS_OK;
 }
 
-lks_status_t lks_source_open(const char *path, lks_source_t **out)
+/* A source over bytes that the caller sees to. */
+static lks_status_t create(const char *name, const void *data, size_t nbytes, lks_source_t **out)
 {
     lks_source_t *source = calloc(1, sizeof *source);
-    char *copy = strdup(path);
-    lks_status_t status = LKS_OK;
+    char *copy = strdup(name);
     if (!source || !copy) {
-        status = lks_fail(LKS_ERR_NO_MEMORY, "opening '%s': out of memory", path);
-        goto free_source;
+        free(source);
+        free(copy);
+        return lks_fail(LKS_ERR_NO_MEMORY, "opening '%s': out of memory", name);
     }
-    void *data;
-    LKS_GOTO(map_file(path, &data, &source->size), free_source);
     source->data = data;
+    source->size = nbytes;
     source->path = copy;
     atomic_init(&source->references, 1);
     *out = source;
     return LKS_OK;
+}
 
-free_source:
-    free(copy);
-    free(source);
-    return status;
+lks_status_t lks_source_open(const char *path, lks_source_t **out)
+{
+    void *data;
+    size_t size;
+    LKS_TRY(map_file(path, &data, &size));
+    lks_status_t status = create(path, data, size, out);
+    if (status != LKS_OK) {
+        (void)munmap(data, size);
+        return status;
+    }
+    (*out)->mapped = true;
+    return LKS_OK;
+}
+
+lks_status_t lks_source_wrap(const void *data, size_t nbytes, const char *name, lks_source_t **out)
+{
+    if (nbytes == 0) {
+        return lks_fail(LKS_ERR_FORMAT, "'%s' is empty", name);
+    }
+    return create(name, data, nbytes, out);
+}
+
+lks_status_t lks_source_slice(lks_source_t *source, size_t offset, size_t nbytes, const char *name,
+                              lks_source_t **out)
+{
+    LKS_TRY(lks_source_wrap(source->data + offset, nbytes, name, out));
+    lks_source_retain(source);
+    (*out)->whole = source;
+    return LKS_OK;
 }
 
 void lks_source_retain(lks_source_t *source)
@@ -93,7 +119,10 @@ void lks_source_release(lks_source_t *source)
     if (!source || atomic_fetch_sub_explicit(&source->references, 1, memory_order_acq_rel) != 1) {
         return;
     }
-    (void)munmap((void *)(uintptr_t)source->data, source->size);
+    if (source->mapped) {
+        (void)munmap((void *)(uintptr_t)source->data, source->size);
+    }
+    lks_source_release(source->whole);
     free(source->path);
     free(source);
 }

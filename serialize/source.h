@@ -12,12 +12,23 @@ typedef struct lks_source {
     const unsigned char *data;
     size_t size; /* > 0 */
     char *path;
+    struct lks_source *whole; /* of a slice: what it is a part of, kept alive */
+    bool mapped;              /* unmapped at the end */
     _Atomic size_t references;
 } lks_source_t;
 
 /** Maps a regular file, one reference. Errors: IO (the system's reason, or it is a directory or another
  *  thing that is no file), FORMAT (it is empty), NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_source_open(const char *path, lks_source_t **out);
+
+/** The caller's bytes as a source; they must outlive it. Errors: FORMAT (none), NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_source_wrap(const void *data, size_t nbytes, const char *name,
+                                           lks_source_t **out);
+
+/** Bytes [offset, offset + nbytes), which the caller has checked to be there, as a source of their own; messages
+ *  call it `name`. Errors: FORMAT (no bytes), NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_source_slice(lks_source_t *source, size_t offset, size_t nbytes,
+                                            const char *name, lks_source_t **out);
 void lks_source_retain(lks_source_t *source);
 void lks_source_release(lks_source_t *source); /* NULL does nothing */
 

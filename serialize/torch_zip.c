@@ -359,9 +359,9 @@ static lks_status_t load_storage(void *context, size_t index, const char *name)
 
 /* --- the format --------------------------------------------------------------------------------- */
 
-static bool probe(const unsigned char *data, size_t size)
+static bool probe(lks_origin_t *origin)
 {
-    return size >= 4 && memcmp(data, "PK\x03\x04", 4) == 0;
+    return lks_origin_is_zip(origin);
 }
 
 static void close_archive(void *state)
@@ -413,19 +413,19 @@ static lks_status_t read_object(archive_t *archive, const lks_checkpoint_limits_
     return LKS_OK;
 }
 
-static lks_status_t open_archive(lks_source_t *source, const lks_checkpoint_limits_t *limits,
+static lks_status_t open_archive(lks_origin_t *origin, const lks_checkpoint_limits_t *limits,
                                  lks_tree_t *tree, void **state)
 {
     archive_t *archive = calloc(1, sizeof *archive);
     if (!archive) {
         return lks_fail(LKS_ERR_NO_MEMORY, "out of memory");
     }
-    archive->source = source;
+    archive->source = origin->source;
     archive->tree = tree;
     archive->memory_left = limits->memory;
     (void)pthread_mutex_init(&archive->fill, NULL);
     *state = archive; /* from here on closing frees it */
-    LKS_TRY(lks_zip_open(source->data, source->size, &archive->zip));
+    LKS_TRY(lks_origin_take_zip(origin, &archive->zip));
     archive->records = calloc(archive->zip.count + 1, sizeof *archive->records);
     archive->storage_of = calloc(archive->zip.count + 1, sizeof *archive->storage_of);
     if (!archive->records || !archive->storage_of) {

@@ -12,11 +12,11 @@
 
 #include "serialize/sink.h"
 
-#include <lockstep/value.h>
+#include <lockstep/checkpoint.h>
 
 /** Writes a whole archive. Errors: UNSUPPORTED (a value; the message names its path), NO_MEMORY, and whatever
  *  making a storage's bytes valid meets (CORRUPT). */
 LKS_NODISCARD lks_status_t lks_torch_zip_save(const lks_tree_t *tree, const char *path,
-                                              lks_sink_t *sink);
+                                              const lks_save_options_t *options, lks_sink_t *sink);
 
 #endif

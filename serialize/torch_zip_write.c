@@ -88,8 +88,10 @@ static lks_status_t write_records(const lks_torch_writer_t *torch, const lks_str
     return status;
 }
 
-lks_status_t lks_torch_zip_save(const lks_tree_t *tree, const char *path, lks_sink_t *sink)
+lks_status_t lks_torch_zip_save(const lks_tree_t *tree, const char *path,
+                                const lks_save_options_t *options, lks_sink_t *sink)
 {
+    (void)options; /* the format holds everything */
     char root[ROOT_MAX + 1];
     root_of(path, root);
     lks_torch_writer_t torch;

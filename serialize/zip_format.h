@@ -18,6 +18,8 @@
 #define ZIP_ALIGNMENT 64                         /* of payloads, in archives of torch and ours */
 #define ZIP_LOCAL_EXTRA_MAX (ZIP_ALIGNMENT + 28) /* their fillers, and zip64's */
 
+#define ZIP_MAGIC "PK\x03\x04" /* the first local header */
+
 #define ZIP_STORED 0
 #define ZIP_DEFLATED 8
 

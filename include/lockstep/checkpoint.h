@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* checkpoint.h - reading and writing checkpoint files.
+/* checkpoint.h - reading and writing checkpoints: a file, or a directory of several.
  * Reading maps the file, finds its format by its first bytes (never by its name) and builds the value tree
  * with the tensors still in the map: no tensor byte is touched until lks_checkpoint_tensor asks for it,
  * which checks the record's CRC-32 first, once. Nothing in a file is executed, imported or trusted.
@@ -36,9 +36,16 @@ LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_open(const char *path,
                                                        lks_checkpoint_t **out);
 LKS_API void lks_checkpoint_close(lks_checkpoint_t *checkpoint);
 
+/** The same over bytes in memory, which must stay as they are until close. `name` is what messages call them. */
+LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_open_memory(const void *data, size_t nbytes,
+                                                              const char *name,
+                                                              const lks_checkpoint_limits_t *limits,
+                                                              lks_checkpoint_t **out);
+
 LKS_API const char *lks_checkpoint_path(const lks_checkpoint_t *checkpoint);
 LKS_API const char *lks_checkpoint_format(const lks_checkpoint_t *checkpoint);
-LKS_API uint64_t lks_checkpoint_file_size(const lks_checkpoint_t *checkpoint); /**< bytes */
+LKS_API uint64_t
+lks_checkpoint_file_size(const lks_checkpoint_t *checkpoint); /**< bytes, of all files */
 
 /** The tree; borrowed, valid until close. */
 LKS_API const lks_tree_t *lks_checkpoint_tree(const lks_checkpoint_t *checkpoint);
@@ -57,8 +64,15 @@ LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_storage(lks_checkpoint_t *chec
                                                           const void **data, size_t *nbytes);
 
 typedef struct lks_save_options {
-    const char *format; /**< default "torch_zip" */
+    const char *format; /**< NULL (the default): by the path's extension, else "torch_zip" */
     bool sync;          /**< fsync file and directory before returning; default true */
+    /** Bytes of tensors per file where a format has several files; default 5 GB. */
+    uint64_t shard_size;
+    /** What the format cannot hold is left out instead of refused; default false. `dropped` (may be NULL) is
+     *  told the dotted path of each and why, in the calling thread. */
+    bool drop;
+    void (*dropped)(void *context, const char *path, const char *why);
+    void *dropped_context;
 } lks_save_options_t;
 
 LKS_API lks_save_options_t lks_save_options_default(void);

@@ -6,7 +6,14 @@ static const lks_format_t *format;
 
 static lks_status_t probe(const char *bytes, size_t nbytes)
 {
-    return lks_format_probe((const unsigned char *)bytes, nbytes, &format);
+    lks_source_t *source;
+    lks_origin_t origin;
+    assert_ok(lks_source_wrap(bytes, nbytes, "bytes", &source));
+    lks_origin_of(source, &origin);
+    lks_status_t status = lks_format_probe(&origin, &format);
+    lks_origin_fini(&origin);
+    lks_source_release(source);
+    return status;
 }
 
 #define LITERAL(text) (text), sizeof(text) - 1
