@@ -85,6 +85,14 @@ void lks_strbuf_clear(lks_strbuf_t *buf)
     }
 }
 
+void lks_strbuf_truncate(lks_strbuf_t *buf, size_t length)
+{
+    if (length < buf->length) {
+        buf->length = length;
+        buf->data[length] = '\0';
+    }
+}
+
 void lks_strbuf_fini(lks_strbuf_t *buf)
 {
     free(buf->data);

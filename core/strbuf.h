@@ -24,6 +24,9 @@ bool lks_strbuf_ok(const lks_strbuf_t *buf);
 /** The text, "" if nothing was appended. Valid until the next append. */
 const char *lks_strbuf_text(const lks_strbuf_t *buf);
 void lks_strbuf_clear(lks_strbuf_t *buf); /* keeps the memory */
+
+/** Cuts the text to its first `length` bytes; one that is not longer stays. */
+void lks_strbuf_truncate(lks_strbuf_t *buf, size_t length);
 void lks_strbuf_fini(lks_strbuf_t *buf);
 
 #endif

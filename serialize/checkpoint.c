@@ -120,6 +120,11 @@ const lks_tree_t *lks_checkpoint_tree(const lks_checkpoint_t *checkpoint)
     return checkpoint->tree;
 }
 
+lks_tree_t *lks_checkpoint_edit(lks_checkpoint_t *checkpoint)
+{
+    return checkpoint->tree;
+}
+
 /* --- tensors ------------------------------------------------------------------------------------ */
 
 lks_status_t lks_checkpoint_storage(lks_checkpoint_t *checkpoint, size_t index, const char *name,

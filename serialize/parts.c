@@ -56,8 +56,7 @@ lks_status_t lks_parts_add(lks_parts_t *parts, lks_checkpoint_t *checkpoint, siz
     size_t count = lks_tree_storage_count(lks_checkpoint_tree(checkpoint)), nbytes;
     size_t *map = lks_mul_size(count + 1, sizeof *map, &nbytes) ? malloc(nbytes) : NULL;
     void *items = parts->items;
-    if (!map || !grow(&items, &parts->capacity, parts->count + 1,
-                      sizeof *parts->items)) {
+    if (!map || !grow(&items, &parts->capacity, parts->count + 1, sizeof *parts->items)) {
         free(map);
         lks_checkpoint_close(checkpoint);
         return no_memory();
@@ -66,8 +65,7 @@ lks_status_t lks_parts_add(lks_parts_t *parts, lks_checkpoint_t *checkpoint, siz
         map[i] = SIZE_MAX;
     }
     parts->items = items;
-    parts->items[parts->count] =
-        (lks_part_t){.checkpoint = checkpoint, .map = map, .count = count};
+    parts->items[parts->count] = (lks_part_t){.checkpoint = checkpoint, .map = map, .count = count};
     *index = parts->count++;
     return LKS_OK;
 }
@@ -78,8 +76,7 @@ static lks_status_t note_origins(lks_parts_t *parts, size_t index, size_t before
     const lks_part_t *part = &parts->items[index];
     size_t count = lks_tree_storage_count(parts->tree);
     void *origin = parts->origin;
-    if (!grow(&origin, &parts->origin_capacity, count,
-              sizeof *parts->origin)) {
+    if (!grow(&origin, &parts->origin_capacity, count, sizeof *parts->origin)) {
         return no_memory();
     }
     parts->origin = origin;

@@ -18,7 +18,7 @@ typedef struct lks_parts {
     size_t count, capacity;
     struct lks_part_storage {
         size_t part, index;
-    } *origin; /* by storage of the whole; part SIZE_MAX: none of a part */
+    } * origin; /* by storage of the whole; part SIZE_MAX: none of a part */
     size_t origin_count, origin_capacity;
 } lks_parts_t;
 

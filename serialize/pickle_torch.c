@@ -235,20 +235,11 @@ static lks_status_t rebuild_qtensor(lks_tree_t *tree, const lks_value_t *argumen
     return LKS_OK;
 }
 
-/* A second view, so that marking it leaves the first alone. */
-static lks_tensor_node_t *clone_tensor(lks_tree_t *tree, const lks_value_t *tensor)
-{
-    lks_tensor_node_t *clone = lks_node_create(tree, LKS_VALUE_TENSOR, sizeof *clone);
-    if (clone) {
-        *clone = *(const lks_tensor_node_t *)tensor;
-    }
-    return clone;
-}
-
 static lks_status_t make_parameter(lks_tree_t *tree, const lks_value_t *data, bool requires_grad,
                                    lks_value_t *state, lks_value_t **out)
 {
-    lks_tensor_node_t *parameter = clone_tensor(tree, data);
+    /* A second view, so that marking it leaves the first alone. */
+    lks_tensor_node_t *parameter = lks_tensor_node_clone(tree, data);
     if (!parameter) {
         return LKS_OK;
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pickle_torch_write.c - writing tensors and storages as torch does; see pickle_torch.h. */
+#include "serialize/cast.h"
 #include "serialize/pickle_ops.h"
 #include "serialize/pickle_torch.h"
 #include "serialize/torch_dtypes.h"
@@ -93,7 +94,13 @@ static lks_status_t write_storage(void *context, lks_pickle_writer_t *writer,
         (size_t)index >= lks_tree_storage_count(torch->tree) || !lks_value_class_name(object)) {
         return lks_fail(LKS_ERR_UNSUPPORTED, "it is a storage object without a storage");
     }
-    emit_storage(torch, writer, (size_t)index, lks_value_class_name(object), numel);
+    const char *class = lks_value_class_name(object);
+    if (lks_cast_of(torch->tree, (size_t)index)) { /* it is not what it was read as */
+        const lks_tree_storage_t *storage = lks_tree_storage(torch->tree, (size_t)index);
+        class = class_of(storage->dtype);
+        numel = (int64_t)(lks_storage_nbytes(storage->storage) / lks_dtype_size(storage->dtype));
+    }
+    emit_storage(torch, writer, (size_t)index, class, numel);
     return LKS_OK;
 }
 

@@ -87,8 +87,8 @@ static size_t copy_storage(copier_t *copier, size_t index)
         return SIZE_MAX;
     }
     if (copier->map[index] == SIZE_MAX) {
-        copier->map[index] = lks_tree_append_storage(copier->tree, storage->storage,
-                                                     storage->dtype, storage->location);
+        copier->map[index] = lks_tree_append_storage(copier->tree, storage->storage, storage->dtype,
+                                                     storage->location);
     }
     return copier->map[index];
 }
@@ -128,8 +128,7 @@ static bool is_leaf(const lks_value_t *value)
 
 static bool is_bare_storage(const lks_value_t *value)
 {
-    return value->kind == LKS_VALUE_OBJECT &&
-           lks_value_object_how(value) == LKS_OBJECT_STORAGE;
+    return value->kind == LKS_VALUE_OBJECT && lks_value_object_how(value) == LKS_OBJECT_STORAGE;
 }
 
 /* A node of the same kind that has none of its parts yet. The height of the original tells those that it is put
@@ -148,10 +147,10 @@ static lks_value_t *copy_shell(copier_t *copier, const lks_value_t *value)
     if (is_bare_storage(value)) {
         return copy_bare_storage(copier, value);
     }
-    lks_value_t *shell = value->kind == LKS_VALUE_TENSOR
-                             ? copy_tensor(copier, value)
-                             : lks_node_create(copier->tree, lks_value_kind(value),
-                                               sizes[value->kind]);
+    lks_value_t *shell =
+        value->kind == LKS_VALUE_TENSOR
+            ? copy_tensor(copier, value)
+            : lks_node_create(copier->tree, lks_value_kind(value), sizes[value->kind]);
     if (shell) {
         shell->flag = value->flag;
         shell->height = value->height;

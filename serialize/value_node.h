@@ -76,6 +76,7 @@ typedef struct lks_tensor_node {
     lks_value_t head;
     lks_value_tensor_t tensor;
     lks_value_t *attributes, *quantizer;
+    struct lks_tensor_node *previous; /* the one that the tree made before */
 } lks_tensor_node_t;
 
 #define LKS_SMALL_INTS 256
@@ -97,6 +98,11 @@ struct lks_tree {
     /* Gives back memory that loading took, until the next load; NULL: there is never any. */
     void (*unload)(void *context, size_t index);
     void *load_context;
+
+    lks_tensor_node_t *tensors; /* the last that was made */
+    struct lks_cast *
+        *casts; /* by storage; NULL, as beyond cast_count: its bytes are as they were (cast.h) */
+    size_t cast_count;
 
     lks_value_t *none, *booleans[2], *small_ints[LKS_SMALL_INTS]; /* shared: they never change */
 };
@@ -169,6 +175,9 @@ lks_value_t *lks_global_create(lks_tree_t *tree, const char *module, size_t modu
 
 /** lks_value_tensor_new with a shape and stride that already lie in the tree. */
 lks_value_t *lks_tensor_node_create(lks_tree_t *tree, const lks_value_tensor_t *tensor);
+
+/** A second view of the same bytes; NULL after failing the tree. */
+lks_tensor_node_t *lks_tensor_node_clone(lks_tree_t *tree, const lks_value_t *tensor);
 
 /** lks_node_adopt where the parent's height changes. */
 bool lks_node_adopt_higher(lks_tree_t *tree, lks_value_t *parent, const lks_value_t *child);

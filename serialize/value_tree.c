@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* value_tree.c - the tree itself: its memory and limits, its storages, and the tensors over them. */
 #include "core/checked.h"
+#include "serialize/cast.h"
 #include "serialize/value_node.h"
 
 #include <inttypes.h>
@@ -34,6 +35,7 @@ void lks_tree_destroy(lks_tree_t *tree)
     if (!tree) {
         return;
     }
+    lks_casts_fini(tree);
     for (size_t i = 0; i < tree->storage_count; i++) {
         lks_storage_release(tree->storages[i].storage);
     }
@@ -147,10 +149,25 @@ const lks_tree_storage_t *lks_tree_storage(const lks_tree_t *tree, size_t index)
 
 lks_status_t lks_tree_load_storage(const lks_tree_t *tree, size_t index, const char *name)
 {
+    lks_cast_t *cast = lks_cast_of(tree, index);
+    return cast ? lks_cast_load(cast, tree, index, name) : lks_tree_load_raw(tree, index, name);
+}
+
+lks_status_t lks_tree_load_raw(const lks_tree_t *tree, size_t index, const char *name)
+{
     return tree->load ? tree->load(tree->load_context, index, name) : LKS_OK;
 }
 
 void lks_tree_unload_storage(const lks_tree_t *tree, size_t index)
+{
+    lks_cast_t *cast = lks_cast_of(tree, index);
+    if (cast) {
+        lks_cast_unload(cast);
+    }
+    lks_tree_unload_raw(tree, index);
+}
+
+void lks_tree_unload_raw(const lks_tree_t *tree, size_t index)
 {
     if (tree->unload) {
         tree->unload(tree->load_context, index);
@@ -245,6 +262,16 @@ static lks_status_t check_bounds(const lks_tree_t *tree, const lks_value_tensor_
     return LKS_OK;
 }
 
+static lks_tensor_node_t *create_node(lks_tree_t *tree)
+{
+    lks_tensor_node_t *node = lks_node_create(tree, LKS_VALUE_TENSOR, sizeof *node);
+    if (node) {
+        node->previous = tree->tensors;
+        tree->tensors = node;
+    }
+    return node;
+}
+
 lks_value_t *lks_tensor_node_create(lks_tree_t *tree, const lks_value_tensor_t *tensor)
 {
     if (!lks_tree_ok(tree)) {
@@ -255,12 +282,25 @@ lks_value_t *lks_tensor_node_create(lks_tree_t *tree, const lks_value_tensor_t *
         lks_tree_fail(tree, status, "%s", lks_last_error()->message);
         return NULL;
     }
-    lks_tensor_node_t *node = lks_node_create(tree, LKS_VALUE_TENSOR, sizeof *node);
+    lks_tensor_node_t *node = create_node(tree);
     if (!node) {
         return NULL;
     }
     node->tensor = *tensor;
     return &node->head;
+}
+
+lks_tensor_node_t *lks_tensor_node_clone(lks_tree_t *tree, const lks_value_t *tensor)
+{
+    const lks_tensor_node_t *from = (const lks_tensor_node_t *)tensor;
+    lks_tensor_node_t *node = create_node(tree);
+    if (node) {
+        node->head = from->head;
+        node->tensor = from->tensor;
+        node->attributes = from->attributes;
+        node->quantizer = from->quantizer;
+    }
+    return node;
 }
 
 lks_value_t *lks_value_tensor_new(lks_tree_t *tree, const lks_value_tensor_t *tensor)

@@ -50,6 +50,10 @@ lks_checkpoint_file_size(const lks_checkpoint_t *checkpoint); /**< bytes, of all
 /** The tree; borrowed, valid until close. */
 LKS_API const lks_tree_t *lks_checkpoint_tree(const lks_checkpoint_t *checkpoint);
 
+/** The same, to be changed (transform.h, rename.h) by one thread that nobody else reads beside. The file stays as it
+ *  is; what is saved then is the changed tree. */
+LKS_API lks_tree_t *lks_checkpoint_edit(lks_checkpoint_t *checkpoint);
+
 /** A read-only host view of a tensor of the tree, valid until close; its record's checksum was verified.
  *  `name` (may be NULL) is what messages call it.
  *  Errors: CORRUPT (checksum), UNSUPPORTED (more than LKS_MAX_NDIM dimensions), MISMATCH (no tensor). */

@@ -19,6 +19,7 @@
 #include <lockstep/status.h>
 #include <lockstep/tensor.h>
 #include <lockstep/trainer.h>
+#include <lockstep/transform.h>
 #include <lockstep/value.h>
 #include <lockstep/version.h>
 
