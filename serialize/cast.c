@@ -228,8 +228,9 @@ static lks_status_t check_tensors(const lks_tree_t *tree, lks_cast_t *const *cre
 lks_status_t lks_tree_cast(lks_tree_t *tree, const lks_dtype_t *from, lks_dtype_t to, size_t *count)
 {
     if (!lks_dtype_is_convertible(to) || (from && !lks_dtype_is_convertible(*from))) {
-        return lks_fail(LKS_ERR_UNSUPPORTED, "%s is not converted%s%s", lks_dtype_name(from ? *from : to),
-                        from ? " to " : "", from ? lks_dtype_name(to) : "");
+        return lks_fail(LKS_ERR_UNSUPPORTED, "%s is not converted%s%s",
+                        lks_dtype_name(from ? *from : to), from ? " to " : "",
+                        from ? lks_dtype_name(to) : "");
     }
     LKS_TRY(lks_tree_status(tree));
     LKS_TRY(reserve(tree));

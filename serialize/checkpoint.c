@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* checkpoint.c - the calls of checkpoint.h over the table of formats. */
 #include "serialize/format.h"
+#include "serialize/pack.h"
 #include "serialize/value_node.h"
 
 #include <stdlib.h>
@@ -142,15 +143,22 @@ lks_status_t lks_checkpoint_storage(lks_checkpoint_t *checkpoint, size_t index, 
     return LKS_OK;
 }
 
+static lks_status_t check_tensor(const lks_checkpoint_t *checkpoint, const lks_value_t *value,
+                                 const char *name)
+{
+    if (lks_value_tensor(value)) {
+        return LKS_OK;
+    }
+    return lks_fail(LKS_ERR_MISMATCH, "'%s': '%s' is not a tensor but %s",
+                    lks_checkpoint_path(checkpoint), name ? name : "a value",
+                    value ? lks_value_kind_name(lks_value_kind(value)) : "nothing");
+}
+
 lks_status_t lks_checkpoint_tensor(lks_checkpoint_t *checkpoint, const lks_value_t *value,
                                    const char *name, lks_tensor_t *out)
 {
+    LKS_TRY(check_tensor(checkpoint, value, name));
     const lks_value_tensor_t *tensor = lks_value_tensor(value);
-    if (!tensor) {
-        return lks_fail(LKS_ERR_MISMATCH, "'%s': '%s' is not a tensor but %s",
-                        lks_checkpoint_path(checkpoint), name ? name : "a value",
-                        value ? lks_value_kind_name(lks_value_kind(value)) : "nothing");
-    }
     if (tensor->ndim > LKS_MAX_NDIM) {
         return lks_fail(LKS_ERR_UNSUPPORTED, "'%s': tensor '%s' has %d dimensions, the most is %d",
                         lks_checkpoint_path(checkpoint), name ? name : "", tensor->ndim,
@@ -165,6 +173,24 @@ lks_status_t lks_checkpoint_tensor(lks_checkpoint_t *checkpoint, const lks_value
     int64_t offset = numel > 0 ? tensor->offset : 0;
     return lks_tensor_view(lks_tree_storage(checkpoint->tree, tensor->storage)->storage,
                            tensor->dtype, offset, tensor->ndim, tensor->shape, tensor->stride, out);
+}
+
+lks_status_t lks_checkpoint_elements(lks_checkpoint_t *checkpoint, const lks_value_t *value,
+                                     const char *name,
+                                     void (*write)(void *context, const void *data, size_t nbytes),
+                                     void *context)
+{
+    LKS_TRY(check_tensor(checkpoint, value, name));
+    const lks_value_tensor_t *tensor = lks_value_tensor(value);
+    LKS_TRY(lks_tree_load_storage(checkpoint->tree, tensor->storage, name));
+    return lks_tensor_pack(checkpoint->tree, tensor, write, context);
+}
+
+void lks_checkpoint_unload(lks_checkpoint_t *checkpoint, size_t index)
+{
+    if (index < lks_tree_storage_count(checkpoint->tree)) {
+        lks_tree_unload_storage(checkpoint->tree, index);
+    }
 }
 
 /* --- saving ------------------------------------------------------------------------------------- */

@@ -76,8 +76,8 @@ static lks_status_t append_name(flattener_t *flat, const lks_value_t *container,
     if (lks_value_kind(container) == LKS_VALUE_DICT) {
         const lks_value_t *key = lks_value_key_at(container, index);
         text = lks_value_kind(key) == LKS_VALUE_STR ? lks_value_text(key, &nbytes) : NULL;
-        if (!text && (lks_value_kind(key) != LKS_VALUE_INT ||
-                      lks_value_get_int(key, &number) != LKS_OK)) {
+        if (!text &&
+            (lks_value_kind(key) != LKS_VALUE_INT || lks_value_get_int(key, &number) != LKS_OK)) {
             return lks_fail(LKS_ERR_UNSUPPORTED, "a key of '%.200s' is a %s: it makes no name",
                             lks_strbuf_text(&flat->path), lks_value_kind_name(lks_value_kind(key)));
         }

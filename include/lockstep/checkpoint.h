@@ -67,6 +67,18 @@ LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_storage(lks_checkpoint_t *chec
                                                           size_t index, const char *name,
                                                           const void **data, size_t *nbytes);
 
+/** Calls write(context, bytes, nbytes) with the elements of a tensor of any ndim and strides in C order, in pieces,
+ *  after verifying them. What a conj or neg tensor stands for, and what quantized integers mean, is not applied.
+ *  `write` must not change the checkpoint. Errors: MISMATCH (no tensor), CORRUPT, NO_MEMORY. */
+LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_elements(
+    lks_checkpoint_t *checkpoint, const lks_value_t *value, const char *name,
+    void (*write)(void *context, const void *data, size_t nbytes), void *context);
+
+/** Gives back the memory that bytes of storage `index` took where they had to be unpacked or converted; views of it
+ *  are void then, and the next that is asked for unpacks it again. For those who go through a checkpoint that is
+ *  larger than the memory. */
+LKS_API void lks_checkpoint_unload(lks_checkpoint_t *checkpoint, size_t index);
+
 typedef struct lks_save_options {
     const char *format; /**< NULL (the default): by the path's extension, else "torch_zip" */
     bool sync;          /**< fsync file and directory before returning; default true */

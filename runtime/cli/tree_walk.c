@@ -16,10 +16,11 @@
 typedef struct frame {
     const lks_value_t *value;
     size_t path;        /* length of the path of the container */
-    size_t part, index; /* of an object: 0 arguments, 1 state, 2 items, 3 entries; else part 0 */
+    size_t part, index; /* see part_of */
 } frame_t;
 
 typedef struct walk {
+    bool attributes; /* those of dicts are wanted */
     frame_t *frames;
     size_t depth, capacity;
     char *path;
@@ -131,66 +132,109 @@ static bool is_sequence(const lks_value_t *value)
     return lks_value_kind(value) == LKS_VALUE_LIST || lks_value_kind(value) == LKS_VALUE_TUPLE;
 }
 
-/* The container that a part of an object is, or the value itself for a plain container. NULL: none. */
-static const lks_value_t *part_of(const frame_t *frame)
+/* What a value has inside, one part after the other. `prefix`, if any, stands between the value's path and the names
+ * in the part; `positions` is how items of the part are named. */
+typedef struct part {
+    const lks_value_t *value; /* NULL: it has no such part */
+    const char *prefix, *positions;
+} part_t;
+
+enum { PARTS_MAX = 4 };
+
+static part_t part_of(const walk_t *walk, const lks_value_t *value, size_t index)
 {
-    const lks_value_t *value = frame->value;
-    if (lks_value_kind(value) != LKS_VALUE_OBJECT) {
-        return frame->part == 0 ? value : NULL;
-    }
-    switch (frame->part) {
-    case 0: return lks_value_object_arguments(value);
-    case 1: return lks_value_object_state(value);
-    case 2: return lks_value_object_items(value);
-    default: return lks_value_object_entries(value);
+    part_t part = {.positions = "%zu"};
+    switch (lks_value_kind(value)) {
+    case LKS_VALUE_OBJECT:
+        part.positions = index == 0 ? "<arg%zu>" : part.positions;
+        part.value = index == 0   ? lks_value_object_arguments(value)
+                     : index == 1 ? lks_value_object_state(value)
+                     : index == 2 ? lks_value_object_items(value)
+                                  : lks_value_object_entries(value);
+        return part;
+    case LKS_VALUE_TENSOR:
+        part.prefix = index == 0 ? "__dict__" : "<quantizer>";
+        part.value = index == 0   ? lks_value_tensor_attributes(value)
+                     : index == 1 ? lks_value_tensor_quantizer(value)
+                                  : NULL;
+        return part;
+    default:
+        part.prefix = index == 0 ? NULL : "<attrs>";
+        part.value = index == 0                       ? value
+                     : index == 1 && walk->attributes ? lks_value_dict_attributes(value)
+                                                      : NULL;
+        return part;
     }
 }
 
-/* The next child of the frame, with the walk's path set to it; NULL when there is none left. A state that is no
- * container is one child, "<state>". */
+/* Entry `index` of a part, with the walk's path set to it; NULL when there is none left. A state that is no container
+ * is one child, "<state>". False: out of memory. */
+static bool child_of_part(walk_t *walk, size_t path, const part_t *part, size_t index,
+                          const lks_value_t **out)
+{
+    char text[32];
+    bool dict = lks_value_kind(part->value) == LKS_VALUE_DICT, sequence = is_sequence(part->value);
+    *out = NULL;
+    if (dict || sequence ? index >= lks_value_count(part->value) : index > 0) {
+        return true;
+    }
+    if (part->prefix && !set_path(walk, path, part->prefix, strlen(part->prefix))) {
+        return false;
+    }
+    path = part->prefix ? walk->path_length : path;
+    *out = dict || sequence ? lks_value_at(part->value, index) : part->value;
+    if (dict) {
+        return set_path_key(walk, path, lks_value_key_at(part->value, index), index);
+    }
+    (void)snprintf(text, sizeof text, sequence ? part->positions : "<state>", index);
+    return set_path(walk, path, text, strlen(text));
+}
+
+/* The next child of the frame, with the walk's path set to it; NULL when there is none left. */
 static lks_status_t next_child(walk_t *walk, frame_t *frame, const lks_value_t **out)
 {
-    bool object = lks_value_kind(frame->value) == LKS_VALUE_OBJECT;
-    size_t parts = object ? 4 : 1;
-    bool ok = true;
     *out = NULL;
-    for (; frame->part < parts; frame->part++, frame->index = 0) {
-        const lks_value_t *part = part_of(frame);
-        if (!part) {
+    for (; frame->part < PARTS_MAX; frame->part++, frame->index = 0) {
+        const part_t part = part_of(walk, frame->value, frame->part);
+        if (!part.value) {
             continue;
         }
-        size_t index = frame->index++;
-        char text[32];
-        if (lks_value_kind(part) == LKS_VALUE_DICT && index < lks_value_count(part)) {
-            ok = set_path_key(walk, frame->path, lks_value_key_at(part, index), index);
-            *out = lks_value_at(part, index);
-        } else if (is_sequence(part) && index < lks_value_count(part)) {
-            const char *format = object && frame->part == 0 ? "<arg%zu>" : "%zu";
-            (void)snprintf(text, sizeof text, format, index);
-            ok = set_path(walk, frame->path, text, strlen(text));
-            *out = lks_value_at(part, index);
-        } else if (index == 0 && lks_value_kind(part) != LKS_VALUE_DICT && !is_sequence(part)) {
-            ok = set_path(walk, frame->path, "<state>", 7);
-            *out = part;
+        if (!child_of_part(walk, frame->path, &part, frame->index++, out)) {
+            return lks_fail(LKS_ERR_NO_MEMORY, "walking the tree: out of memory");
         }
-        if (*out || !ok) {
+        if (*out) {
             break;
         }
     }
-    return ok ? LKS_OK : lks_fail(LKS_ERR_NO_MEMORY, "walking the tree: out of memory");
+    return LKS_OK;
 }
 
-static bool is_container(const lks_value_t *value)
+/* Something is inside. */
+static bool is_container(const walk_t *walk, const lks_value_t *value)
+{
+    switch (lks_value_kind(value)) {
+    case LKS_VALUE_OBJECT: return true;
+    case LKS_VALUE_TENSOR:
+        return lks_value_tensor_attributes(value) || lks_value_tensor_quantizer(value);
+    default:
+        return lks_value_count(value) > 0 || (walk->attributes && lks_value_dict_attributes(value));
+    }
+}
+
+/* Reported itself, besides what is inside. */
+static bool is_leaf(const walk_t *walk, const lks_value_t *value)
 {
     lks_value_kind_t kind = lks_value_kind(value);
-    return kind == LKS_VALUE_OBJECT ||
-           ((kind == LKS_VALUE_DICT || is_sequence(value)) && lks_value_count(value) > 0);
+    bool sequence = kind == LKS_VALUE_DICT || is_sequence(value);
+    return sequence
+               ? lks_value_count(value) == 0
+               : !is_container(walk, value) || kind == LKS_VALUE_OBJECT || kind == LKS_VALUE_TENSOR;
 }
 
 /* At a value with the path set: reports a leaf, opens a container. */
 static lks_status_t enter(walk_t *walk, const lks_value_t *value, leaf_fn_t leaf, void *context)
 {
-    bool container = is_container(value), fresh = true;
+    bool container = is_container(walk, value), fresh = true;
     size_t nbytes = 0;
     bool once = container || lks_value_kind(value) == LKS_VALUE_TENSOR ||
                 (lks_value_text(value, &nbytes) && nbytes > LONG_TEXT_BYTES);
@@ -200,7 +244,7 @@ static lks_status_t enter(walk_t *walk, const lks_value_t *value, leaf_fn_t leaf
     if (!fresh) {
         return LKS_OK;
     }
-    if (!container || lks_value_kind(value) == LKS_VALUE_OBJECT) {
+    if (is_leaf(walk, value)) {
         LKS_TRY(leaf(context, walk->path ? walk->path : "", walk->path_length, value));
     }
     if (!container) {
@@ -213,9 +257,9 @@ static lks_status_t enter(walk_t *walk, const lks_value_t *value, leaf_fn_t leaf
     return LKS_OK;
 }
 
-lks_status_t tree_walk(const lks_value_t *root, leaf_fn_t leaf, void *context)
+lks_status_t tree_walk(const lks_value_t *root, bool attributes, leaf_fn_t leaf, void *context)
 {
-    walk_t walk = {0};
+    walk_t walk = {.attributes = attributes};
     lks_status_t status = enter(&walk, root, leaf, context);
     while (status == LKS_OK && walk.depth > 0) {
         const lks_value_t *child;
