@@ -2,6 +2,8 @@
 /* inspect.c - `lockstep inspect`: what a checkpoint holds, without touching a tensor's bytes. */
 #include "runtime/cli/cli.h"
 #include "runtime/cli/json_out.h"
+#include "runtime/cli/leaf_json.h"
+#include "runtime/cli/stats.h"
 #include "runtime/cli/tensor_hash.h"
 #include "runtime/cli/tree_walk.h"
 
@@ -11,7 +13,8 @@
 
 typedef struct listing {
     lks_checkpoint_t *checkpoint;
-    bool hash, first;
+    const char *key; /* only what is there or below; NULL: everything */
+    bool hash, stats, first, found;
     size_t tensors, values;
     uint64_t nbytes; /* of all tensors' elements */
 } listing_t;
@@ -23,6 +26,32 @@ static uint64_t tensor_nbytes(const lks_value_tensor_t *tensor)
         return 0; /* the reader has checked it */
     }
     return (uint64_t)numel * lks_dtype_size(tensor->dtype);
+}
+
+/* Whether a leaf is asked for. */
+static bool is_wanted(listing_t *listing, const char *path, size_t nbytes)
+{
+    size_t length = listing->key ? strlen(listing->key) : 0;
+    bool wanted = !listing->key || (nbytes >= length && memcmp(path, listing->key, length) == 0 &&
+                                    (nbytes == length || path[length] == '.'));
+    listing->found |= wanted;
+    return wanted;
+}
+
+/* Numbers about the elements; *has is false where they are no numbers. */
+static lks_status_t tensor_stats(const listing_t *listing, const lks_value_t *leaf,
+                                 const char *path, stats_t *stats, bool *has)
+{
+    elements_t elements;
+    *has = false;
+    if (!listing->stats || !lks_dtype_is_convertible(lks_value_tensor(leaf)->dtype)) {
+        return LKS_OK;
+    }
+    LKS_TRY(elements_get(listing->checkpoint, leaf, path, &elements));
+    lks_status_t status = stats_of(&elements, stats);
+    *has = status == LKS_OK;
+    elements_release(&elements);
+    return status;
 }
 
 /* --- JSON ----------------------------------------------------------------------------------------- */
@@ -37,18 +66,38 @@ static void json_ints(const char *key, const int64_t *numbers, int count, bool *
     fputc(']', stdout);
 }
 
+static void json_flag(const char *key, bool flag, bool *first)
+{
+    json_key(stdout, first, key);
+    fputs(flag ? "true" : "false", stdout);
+}
+
+static void json_stats(const stats_t *stats, bool *first)
+{
+    json_key_float(stdout, first, "min", stats->min);
+    json_key_float(stdout, first, "max", stats->max);
+    json_key_float(stdout, first, "mean", stats->mean);
+    json_key_float(stdout, first, "std", stats->std);
+    json_key_int(stdout, first, "zeros", stats->zeros);
+    json_key_int(stdout, first, "nans", stats->nans);
+    json_key_int(stdout, first, "infinities", stats->infinities);
+}
+
 static lks_status_t json_tensor(void *context, const char *path, size_t nbytes,
                                 const lks_value_t *leaf)
 {
     listing_t *listing = context;
     const lks_value_tensor_t *tensor = lks_value_tensor(leaf);
-    if (!tensor) {
+    if (!tensor || !is_wanted(listing, path, nbytes)) {
         return LKS_OK;
     }
     char hash[65];
+    stats_t stats;
+    bool has_stats;
     if (listing->hash) {
         LKS_TRY(tensor_hash(listing->checkpoint, leaf, path, hash));
     }
+    LKS_TRY(tensor_stats(listing, leaf, path, &stats, &has_stats));
     const lks_tree_storage_t *storage =
         lks_tree_storage(lks_checkpoint_tree(listing->checkpoint), tensor->storage);
     bool first = true;
@@ -63,8 +112,15 @@ static lks_status_t json_tensor(void *context, const char *path, size_t nbytes,
     json_key_int(stdout, &first, "storage", (int64_t)tensor->storage);
     json_key_int(stdout, &first, "nbytes", (int64_t)tensor_nbytes(tensor));
     json_key_str(stdout, &first, "device", storage->location);
-    json_key(stdout, &first, "requires_grad");
-    fputs(tensor->requires_grad ? "true" : "false", stdout);
+    json_flag("requires_grad", tensor->requires_grad, &first);
+    json_flag("parameter", tensor->is_parameter, &first);
+    if (tensor->is_conj || tensor->is_neg) {
+        json_flag("conj", tensor->is_conj, &first);
+        json_flag("neg", tensor->is_neg, &first);
+    }
+    if (has_stats) {
+        json_stats(&stats, &first);
+    }
     if (listing->hash) {
         json_key_str(stdout, &first, "sha256", hash);
     }
@@ -72,57 +128,11 @@ static lks_status_t json_tensor(void *context, const char *path, size_t nbytes,
     return LKS_OK;
 }
 
-static void print_hex(const char *key, const char *bytes, size_t nbytes)
-{
-    printf("{\"%s\": \"", key);
-    for (size_t i = 0; i < nbytes; i++) {
-        printf("%02x", (unsigned char)bytes[i]);
-    }
-    fputs("\"}", stdout);
-}
-
-/* A leaf that is no tensor as a JSON value. What JSON lacks is an object with one key that names its kind. */
-static void json_leaf(const lks_value_t *leaf)
-{
-    size_t nbytes = 0;
-    const char *text = lks_value_text(leaf, &nbytes);
-    bool flag = false;
-    int64_t number = 0;
-    double real = 0.0;
-    switch (lks_value_kind(leaf)) {
-    case LKS_VALUE_NONE: fputs("null", stdout); return;
-    case LKS_VALUE_BOOL:
-        fputs(lks_value_get_bool(leaf, &flag) == LKS_OK && flag ? "true" : "false", stdout);
-        return;
-    case LKS_VALUE_INT:
-        if (lks_value_get_int(leaf, &number) == LKS_OK) {
-            printf("%" PRId64, number);
-        }
-        return;
-    case LKS_VALUE_FLOAT:
-        if (lks_value_get_float(leaf, &real) == LKS_OK) {
-            json_float(stdout, real);
-        }
-        return;
-    case LKS_VALUE_STR: json_text(stdout, text, nbytes); return;
-    case LKS_VALUE_BYTES: print_hex("bytes", text, nbytes); return;
-    case LKS_VALUE_BIGINT: print_hex("bigint", text, nbytes); return;
-    case LKS_VALUE_LIST: fputs("[]", stdout); return;
-    case LKS_VALUE_TUPLE: fputs("{\"tuple\": []}", stdout); return;
-    case LKS_VALUE_DICT: fputs("{}", stdout); return;
-    default:
-        printf("{\"%s\": ", lks_value_kind_name(lks_value_kind(leaf)));
-        text = lks_value_class_name(leaf);
-        json_str(stdout, text ? text : "?");
-        fputc('}', stdout);
-    }
-}
-
 static lks_status_t json_value(void *context, const char *path, size_t nbytes,
                                const lks_value_t *leaf)
 {
     listing_t *listing = context;
-    if (lks_value_tensor(leaf)) {
+    if (lks_value_tensor(leaf) || !is_wanted(listing, path, nbytes)) {
         return LKS_OK;
     }
     bool first = true;
@@ -131,7 +141,7 @@ static lks_status_t json_value(void *context, const char *path, size_t nbytes,
     json_key(stdout, &first, "path");
     json_text(stdout, path, nbytes);
     json_key(stdout, &first, "value");
-    json_leaf(leaf);
+    leaf_json(stdout, leaf);
     fputc('}', stdout);
     return LKS_OK;
 }
@@ -148,10 +158,10 @@ static lks_status_t print_json(listing_t *listing)
     json_key(stdout, &first, "tensors");
     fputc('[', stdout);
     listing->first = true;
-    LKS_TRY(tree_walk(root, false, json_tensor, listing));
+    LKS_TRY(tree_walk(root, true, json_tensor, listing));
     fputs("],\n\"values\": [", stdout);
     listing->first = true;
-    LKS_TRY(tree_walk(root, false, json_value, listing));
+    LKS_TRY(tree_walk(root, true, json_value, listing));
     fputs("]}\n", stdout);
     return LKS_OK;
 }
@@ -161,10 +171,11 @@ static lks_status_t print_json(listing_t *listing)
 static lks_status_t count_leaf(void *context, const char *path, size_t nbytes,
                                const lks_value_t *leaf)
 {
-    (void)path;
-    (void)nbytes;
     listing_t *listing = context;
     const lks_value_tensor_t *tensor = lks_value_tensor(leaf);
+    if (!is_wanted(listing, path, nbytes)) {
+        return LKS_OK;
+    }
     listing->tensors += tensor != NULL;
     listing->values += tensor == NULL;
     listing->nbytes += tensor ? tensor_nbytes(tensor) : 0;
@@ -181,15 +192,33 @@ static void print_path(const char *path, size_t nbytes, int width)
     printf("%*s", nbytes < (size_t)width ? width - (int)nbytes : 0, "");
 }
 
+/* A line of its own below the tensor's. */
+static lks_status_t print_stats(const listing_t *listing, const lks_value_t *leaf, const char *path)
+{
+    stats_t stats;
+    bool has;
+    LKS_TRY(tensor_stats(listing, leaf, path, &stats, &has));
+    if (has) {
+        printf("    min %.6g  max %.6g  mean %.6g  std %.6g  zeros %" PRId64 "  nan %" PRId64
+               "  inf %" PRId64 "\n",
+               stats.min, stats.max, stats.mean, stats.std, stats.zeros, stats.nans,
+               stats.infinities);
+    }
+    return LKS_OK;
+}
+
 static lks_status_t print_leaf(void *context, const char *path, size_t nbytes,
                                const lks_value_t *leaf)
 {
     listing_t *listing = context;
     const lks_value_tensor_t *tensor = lks_value_tensor(leaf);
+    if (!is_wanted(listing, path, nbytes)) {
+        return LKS_OK;
+    }
     print_path(path, nbytes, 44);
     if (!tensor) {
         fputs("  ", stdout);
-        json_leaf(leaf);
+        leaf_json(stdout, leaf);
         fputc('\n', stdout);
         return LKS_OK;
     }
@@ -204,7 +233,7 @@ static lks_status_t print_leaf(void *context, const char *path, size_t nbytes,
            format_bytes(bytes, sizeof bytes, tensor_nbytes(tensor)));
     print_path(storage->location, strlen(storage->location), 0);
     printf("%s%s\n", hash[0] ? "  " : "", hash);
-    return LKS_OK;
+    return print_stats(listing, leaf, path);
 }
 
 static lks_status_t print_text(listing_t *listing)
@@ -220,24 +249,38 @@ static lks_status_t print_text(listing_t *listing)
     return tree_walk(root, false, print_leaf, listing);
 }
 
-static int inspect(const char *path, bool json, bool hash)
+static lks_status_t print_listing(listing_t *listing, bool json)
 {
-    listing_t listing = {.hash = hash};
+    LKS_TRY(json ? print_json(listing) : print_text(listing));
+    if (listing->key && !listing->found) {
+        return lks_fail(LKS_ERR_NOT_FOUND, "'%s' has nothing called '%s'",
+                        lks_checkpoint_path(listing->checkpoint), listing->key);
+    }
+    return LKS_OK;
+}
+
+static int inspect(const char *path, listing_t listing, bool json)
+{
     if (lks_checkpoint_open(path, NULL, &listing.checkpoint) != LKS_OK) {
         return report_failure();
     }
-    lks_status_t status = json ? print_json(&listing) : print_text(&listing);
-    int code = status == LKS_OK ? finish_output(EXIT_DONE) : report_failure();
+    int code =
+        print_listing(&listing, json) == LKS_OK ? finish_output(EXIT_DONE) : report_failure();
     lks_checkpoint_close(listing.checkpoint);
     return code;
 }
 
 static int run(int argc, char **argv)
 {
-    bool json = false, hash = false;
+    bool json = false;
+    listing_t listing = {0};
     const option_t options[] = {
         OPTION_SWITCH("json", &json, false, "one JSON object: file, format, size, tensors, values"),
-        OPTION_SWITCH("hash", &hash, false, "with the SHA-256 of every tensor's elements"),
+        OPTION_STR("key", "PATH", &listing.key, false,
+                   "only what is there or below, 'model.fc.0' (default: everything)"),
+        OPTION_SWITCH("hash", &listing.hash, false, "with the SHA-256 of every tensor's elements"),
+        OPTION_SWITCH("stats", &listing.stats, false,
+                      "with minimum, maximum, mean and deviation of every tensor, zeros, NaN, inf"),
     };
     size_t count = sizeof options / sizeof *options, words;
     if (options_want_help(argc, argv)) {
@@ -249,7 +292,7 @@ static int run(int argc, char **argv)
     if (status == LKS_OK && words != 1) {
         status = lks_fail(LKS_ERR_INVALID_ARG, "which file?");
     }
-    return status == LKS_OK ? inspect(path[0], json, hash) : report_usage(&inspect_command);
+    return status == LKS_OK ? inspect(path[0], listing, json) : report_usage(&inspect_command);
 }
 
 const command_t inspect_command = {
