@@ -5,6 +5,9 @@
 
 #include <lockstep/state_dict.h>
 
+/* Nobody wraps a model more often; a hostile name can repeat it millions of times. */
+#define MODULES_MAX 4
+
 static const char *const wrappers[] = {
     "_orig_mod.",                  /* torch.compile */
     "_fsdp_wrapped_module.",       /* FSDP */
@@ -49,6 +52,24 @@ size_t lks_name_modules(lks_name_t name, size_t most)
         count++;
     }
     return count;
+}
+
+bool lks_name_is_counter(lks_name_t name)
+{
+    return lks_name_equal(name, lks_name("n_averaged"));
+}
+
+size_t lks_names_modules(const lks_name_t *names, size_t count)
+{
+    size_t most = MODULES_MAX;
+    bool any = false;
+    for (size_t i = 0; i < count; i++) {
+        if (!lks_name_is_counter(names[i])) {
+            most = lks_name_modules(names[i], most);
+            any = true;
+        }
+    }
+    return any ? most : 0;
 }
 
 bool lks_front_has_wrapper(lks_name_t front)

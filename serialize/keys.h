@@ -50,6 +50,12 @@ static inline lks_name_t lks_name_behind(lks_name_t name, size_t length)
 /** How often `module.` stands in front, counted up to `most`. */
 size_t lks_name_modules(lks_name_t name, size_t most);
 
+/** True for `n_averaged`, the counter that AveragedModel keeps beside the `module` it wraps. */
+bool lks_name_is_counter(lks_name_t name);
+
+/** How often every name has `module.` in front, up to 4 times; the counter does not have to. */
+size_t lks_names_modules(const lks_name_t *names, size_t count);
+
 /** True if a front, whole components with their dots, begins with `module.` or has a wrapper in it. */
 bool lks_front_has_wrapper(lks_name_t front);
 

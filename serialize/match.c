@@ -8,9 +8,6 @@
 
 #include <stdlib.h>
 
-/* Nobody wraps a model more often; a hostile name can repeat it millions of times. */
-#define MODULES_MAX 4
-
 typedef struct matcher {
     lks_key_match_t *match; /* the best rule so far, and what it finds */
     size_t best_count;      /* how much that is */
@@ -25,26 +22,7 @@ static lks_status_t no_memory(void)
     return lks_fail(LKS_ERR_NO_MEMORY, "matching the keys of a file and a model: out of memory");
 }
 
-/* The counter that AveragedModel keeps beside the `module` it wraps. */
-static bool is_average_counter(lks_name_t name)
-{
-    return lks_name_equal(name, lks_name("n_averaged"));
-}
-
 /* --- set-up ------------------------------------------------------------------------------------- */
-
-static size_t shared_modules(const lks_name_t *names, size_t count)
-{
-    size_t most = MODULES_MAX;
-    bool any = false;
-    for (size_t i = 0; i < count; i++) {
-        if (!is_average_counter(names[i])) {
-            most = lks_name_modules(names[i], most);
-            any = true;
-        }
-    }
-    return any ? most : 0;
-}
 
 /* base[1], where a wrapper is in any name. */
 static lks_status_t unwrap_names(lks_key_match_t *match, size_t count)
@@ -103,8 +81,8 @@ static lks_status_t matcher_init(matcher_t *m, lks_key_match_t *match, const lks
                                  size_t count, size_t file_count)
 {
     *m = (matcher_t){.match = match, .want_count = count, .file_count = file_count};
-    m->modules[0] = shared_modules(match->base[0], file_count);
-    m->modules[1] = match->base[1] ? shared_modules(match->base[1], file_count) : 0;
+    m->modules[0] = lks_names_modules(match->base[0], file_count);
+    m->modules[1] = match->base[1] ? lks_names_modules(match->base[1], file_count) : 0;
     m->found = calloc(count + 1, sizeof *m->found);
     if (!m->found) {
         return no_memory();
@@ -131,7 +109,7 @@ static void rename_file(const matcher_t *m, const lks_key_rule_t *rule)
 {
     for (size_t i = 0; i < m->file_count; i++) {
         lks_name_t name = m->match->base[rule->wrappers][i];
-        if (rule->modules > 0 && !is_average_counter(name)) {
+        if (rule->modules > 0 && !lks_name_is_counter(name)) {
             name = lks_name_behind(name, rule->modules * LKS_NAME_MODULE_LENGTH);
         }
         if (rule->op == LKS_PREFIX_STRIP && lks_name_has_front(name, rule->prefix)) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* state_dict.c - the tensors of one dict of a value tree, as an array. */
+/* state_dict.c - the tensors of one dict, or one module, of a value tree as an array. */
 #include "core/checked.h"
+#include "serialize/module_tree.h"
 #include "serialize/name_text.h"
 #include "serialize/state_dict_search.h"
 
@@ -14,6 +15,7 @@ typedef struct entry {
 
 struct lks_state_dict {
     lks_strbuf_t path;
+    lks_arena_t names; /* of a module's tensors */
     size_t count;
     entry_t entries[];
 };
@@ -32,23 +34,42 @@ static lks_status_t check_key(const char *key, size_t nbytes)
     return status;
 }
 
-static lks_status_t fill(lks_state_dict_t *created, const lks_value_t *dict)
+static lks_status_t add(lks_state_dict_t *created, const char *key, size_t nbytes,
+                        const lks_value_t *value)
+{
+    LKS_TRY(check_key(key, nbytes));
+    created->entries[created->count++] = (entry_t){.key = key, .value = value};
+    return LKS_OK;
+}
+
+static lks_status_t fill_from_dict(lks_state_dict_t *created, const lks_value_t *dict)
 {
     for (size_t i = 0; i < lks_value_count(dict); i++) {
         if (lks_dict_has_tensor_at(dict, i)) {
             size_t nbytes;
             const char *key = lks_value_text(lks_value_key_at(dict, i), &nbytes);
-            LKS_TRY(check_key(key, nbytes));
-            created->entries[created->count++] =
-                (entry_t){.key = key, .value = lks_value_at(dict, i)};
+            LKS_TRY(add(created, key, nbytes, lks_value_at(dict, i)));
         }
     }
     return LKS_OK;
 }
 
-static lks_status_t create(const lks_value_t *dict, const char *path, lks_state_dict_t **out)
+/* Takes the names over. */
+static lks_status_t fill_from_module(lks_state_dict_t *created, lks_module_tensors_t *tensors)
 {
-    size_t count = lks_dict_count_tensors(dict), nbytes;
+    created->names = tensors->names;
+    lks_arena_init(&tensors->names, 0, 0);
+    for (size_t i = 0; i < tensors->count; i++) {
+        const lks_module_tensor_t *tensor = &tensors->items[i];
+        LKS_TRY(add(created, tensor->name, tensor->length, tensor->value));
+    }
+    return LKS_OK;
+}
+
+/* Room for `count` tensors. */
+static lks_status_t allocate(size_t count, const char *path, lks_state_dict_t **out)
+{
+    size_t nbytes;
     if (count == 0) {
         return lks_fail(LKS_ERR_NOT_FOUND, "the dict '%s' has no tensor under a str key",
                         *path ? path : "(root)");
@@ -58,20 +79,54 @@ static lks_status_t create(const lks_value_t *dict, const char *path, lks_state_
         lks_add_size(nbytes, sizeof *created, &nbytes)) {
         created = calloc(1, nbytes);
     }
-    if (!created) {
-        return lks_fail(LKS_ERR_NO_MEMORY, "a state dict of %zu tensors: out of memory", count);
+    if (created) {
+        lks_strbuf_append_str(&created->path, path);
     }
-    lks_strbuf_append_str(&created->path, path);
-    lks_status_t status = fill(created, dict);
-    if (status == LKS_OK && !lks_strbuf_ok(&created->path)) {
-        status = lks_fail(LKS_ERR_NO_MEMORY, "the path of a state dict: out of memory");
-    }
-    if (status != LKS_OK) {
+    if (!created || !lks_strbuf_ok(&created->path)) {
         lks_state_dict_destroy(created);
-        return status;
+        return lks_fail(LKS_ERR_NO_MEMORY, "a state dict of %zu tensors: out of memory", count);
     }
     *out = created;
     return LKS_OK;
+}
+
+static lks_status_t finish(lks_state_dict_t *created, lks_status_t filled, lks_state_dict_t **out)
+{
+    if (filled != LKS_OK) {
+        lks_state_dict_destroy(created);
+        return filled;
+    }
+    *out = created;
+    return LKS_OK;
+}
+
+static lks_status_t create_from_dict(const lks_value_t *dict, const char *path,
+                                     lks_state_dict_t **out)
+{
+    lks_state_dict_t *created;
+    LKS_TRY(allocate(lks_dict_count_tensors(dict), path, &created));
+    return finish(created, fill_from_dict(created, dict), out);
+}
+
+static lks_status_t create_from_module(const lks_value_t *module, const char *path,
+                                       lks_state_dict_t **out)
+{
+    size_t budget = LKS_MODULE_BUDGET;
+    lks_module_tensors_t tensors;
+    LKS_TRY(lks_module_tensors_init(&tensors, module, &budget));
+    lks_state_dict_t *created;
+    lks_status_t status = allocate(tensors.count, path, &created);
+    if (status == LKS_OK) {
+        status = finish(created, fill_from_module(created, &tensors), out);
+    }
+    lks_module_tensors_fini(&tensors);
+    return status;
+}
+
+static lks_status_t create(const lks_value_t *value, const char *path, lks_state_dict_t **out)
+{
+    return lks_value_is_module(value) ? create_from_module(value, path, out)
+                                      : create_from_dict(value, path, out);
 }
 
 lks_status_t lks_state_dict_find(const lks_tree_t *tree, const lks_value_t *root, const char *path,
@@ -81,24 +136,25 @@ lks_status_t lks_state_dict_find(const lks_tree_t *tree, const lks_value_t *root
     if (!root) {
         return lks_fail(LKS_ERR_NOT_FOUND, "the tree has no root");
     }
-    const lks_value_t *dict;
+    const lks_value_t *value;
     if (!path) {
         char found_path[LKS_PATH_MAX];
-        LKS_TRY(lks_state_dict_search(root, &dict, found_path));
-        return create(dict, found_path, out);
+        LKS_TRY(lks_state_dict_search(root, &value, found_path));
+        return create(value, found_path, out);
     }
-    LKS_TRY(lks_value_at_path(root, path, &dict));
-    if (lks_value_kind(dict) != LKS_VALUE_DICT) {
+    LKS_TRY(lks_value_at_path(root, path, &value));
+    if (lks_value_kind(value) != LKS_VALUE_DICT && !lks_value_is_module(value)) {
         return lks_fail(LKS_ERR_MISMATCH, "'%s' is a %s where a dict of tensors is wanted",
-                        *path ? path : "(root)", lks_value_kind_name(lks_value_kind(dict)));
+                        *path ? path : "(root)", lks_value_kind_name(lks_value_kind(value)));
     }
-    return create(dict, path, out);
+    return create(value, path, out);
 }
 
 void lks_state_dict_destroy(lks_state_dict_t *dict)
 {
     if (dict) {
         lks_strbuf_fini(&dict->path);
+        lks_arena_fini(&dict->names);
         free(dict);
     }
 }

@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* state_dict_search.c - trees from files may be deep, shared and cyclic: the search keeps its own queue and
- * visits every container once. */
+/* state_dict_search.c - see state_dict_search.h. */
 #include "serialize/state_dict_search.h"
 #include "core/checked.h"
-#include "serialize/hashmap.h"
-#include "serialize/keys.h"
-
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "serialize/module_tree.h"
 
 bool lks_dict_has_tensor_at(const lks_value_t *dict, size_t index)
 {
@@ -24,32 +18,6 @@ size_t lks_dict_count_tensors(const lks_value_t *dict)
         count += lks_dict_has_tensor_at(dict, i);
     }
     return count;
-}
-
-/* --- names of steps ----------------------------------------------------------------------------- */
-
-#define STEP_MAX 24 /* digits of an int64, sign and zero */
-
-/* What step `index` of a container is called in a path; `digits` is room for a number. False for keys that
- * cannot be said in a path. */
-static bool step_name(const lks_value_t *container, size_t index, char digits[STEP_MAX],
-                      lks_name_t *out)
-{
-    const lks_value_t *key = lks_value_key_at(container, index);
-    int64_t number;
-    if (key && lks_value_kind(key) == LKS_VALUE_STR) {
-        out->text = lks_value_text(key, &out->length);
-        return strlen(out->text) == out->length;
-    }
-    if (!key) {
-        (void)snprintf(digits, STEP_MAX, "%zu", index);
-    } else if (lks_value_kind(key) == LKS_VALUE_INT && lks_value_get_int(key, &number) == LKS_OK) {
-        (void)snprintf(digits, STEP_MAX, "%" PRId64, number);
-    } else {
-        return false;
-    }
-    *out = lks_name(digits);
-    return true;
 }
 
 /* --- by path ------------------------------------------------------------------------------------ */
@@ -69,6 +37,13 @@ static size_t find_position(const lks_value_t *sequence, lks_name_t path, size_t
     return digits > 0 && position < lks_value_count(sequence) ? position : SIZE_MAX;
 }
 
+/* What steps lead to: of a module, its submodules. */
+static const lks_value_t *steps_of(const lks_value_t *value)
+{
+    const lks_value_t *children = lks_module_children(value);
+    return children ? children : value;
+}
+
 /* The step that the path goes on with; SIZE_MAX if there is none. */
 static size_t find_step(const lks_value_t *container, lks_name_t path, size_t *length)
 {
@@ -77,9 +52,9 @@ static size_t find_step(const lks_value_t *container, lks_name_t path, size_t *l
     }
     size_t found = SIZE_MAX;
     for (size_t i = 0; i < lks_value_count(container); i++) {
-        char digits[STEP_MAX];
+        char digits[LKS_STEP_MAX];
         lks_name_t step;
-        if (!step_name(container, i, digits, &step) || !lks_name_starts_with(path, step)) {
+        if (!lks_step_name(container, i, digits, &step) || !lks_name_starts_with(path, step)) {
             continue;
         }
         bool ends = step.length == path.length || path.text[step.length] == '.';
@@ -109,11 +84,11 @@ lks_status_t lks_value_at_path(const lks_value_t *root, const char *path, const 
     bool more = rest.length > 0;
     while (more) {
         size_t length = 0;
-        size_t step = find_step(value, rest, &length);
+        size_t step = find_step(steps_of(value), rest, &length);
         if (step == SIZE_MAX) {
             return no_step(path, rest, value);
         }
-        value = lks_value_at(value, step);
+        value = lks_value_at(steps_of(value), step);
         more = length < rest.length;
         rest = lks_name_behind(rest, more ? length + 1 : length);
     }
@@ -123,138 +98,57 @@ lks_status_t lks_value_at_path(const lks_value_t *root, const char *path, const 
 
 /* --- by search ---------------------------------------------------------------------------------- */
 
-typedef struct place {
-    const lks_value_t *container;
-    size_t parent; /* index of its place in the queue; the root's is its own */
-    size_t step;   /* index in the parent */
-} place_t;
-
-typedef struct search {
-    place_t *queue;
-    size_t count, capacity;
-    lks_intmap_t seen; /* address of a container -> its place */
-} search_t;
-
-static bool is_container(const lks_value_t *value)
+/* A module that cannot be listed has none: it must not keep others from being found. */
+static lks_status_t count_tensors(const lks_value_t *value, size_t *budget, size_t *count)
 {
-    lks_value_kind_t kind = lks_value_kind(value);
-    return kind == LKS_VALUE_DICT || kind == LKS_VALUE_LIST || kind == LKS_VALUE_TUPLE;
-}
-
-static lks_status_t no_memory(const search_t *search)
-{
-    return lks_fail(LKS_ERR_NO_MEMORY, "looking for a state dict in %zu containers: out of memory",
-                    search->count);
-}
-
-static lks_status_t enqueue(search_t *search, const lks_value_t *container, size_t parent,
-                            size_t step)
-{
-    if (lks_intmap_get(&search->seen, (uintptr_t)container) != SIZE_MAX) {
+    if (lks_value_kind(value) != LKS_VALUE_OBJECT) {
+        *count = lks_dict_count_tensors(value);
         return LKS_OK;
     }
-    if (search->count == search->capacity) {
-        size_t capacity = search->capacity ? search->capacity : 32, nbytes;
-        if (!lks_mul_size(capacity, 2, &capacity) ||
-            !lks_mul_size(capacity, sizeof *search->queue, &nbytes)) {
-            return no_memory(search);
-        }
-        place_t *queue = realloc(search->queue, nbytes);
-        if (!queue) {
-            return no_memory(search);
-        }
-        search->queue = queue;
-        search->capacity = capacity;
+    lks_module_tensors_t tensors;
+    lks_status_t status = lks_module_tensors_init(&tensors, value, budget);
+    if (status == LKS_OK) {
+        *count = tensors.count;
+        lks_module_tensors_fini(&tensors);
+    } else if (status == LKS_ERR_FORMAT) {
+        *count = 0;
+        status = LKS_OK;
     }
-    if (!lks_intmap_set(&search->seen, (uintptr_t)container, search->count)) {
-        return no_memory(search);
-    }
-    search->queue[search->count++] =
-        (place_t){.container = container, .parent = parent, .step = step};
-    return LKS_OK;
+    return status;
 }
 
-/* The state dict of an optimizer: what it keeps for one parameter, under str keys too, can be more tensors
- * than a small model has. */
-static bool is_optimizer_state(const lks_value_t *value)
+/* Place of the dict or module with the most tensors; SIZE_MAX where none has any. */
+static lks_status_t find_most(const lks_places_t *places, size_t *best)
 {
-    const lks_value_t *state = lks_value_find(value, "state");
-    const lks_value_t *groups = lks_value_find(value, "param_groups");
-    return state && groups && lks_value_kind(state) == LKS_VALUE_DICT &&
-           lks_value_kind(groups) == LKS_VALUE_LIST;
-}
-
-/* Place of the dict with the most tensors; SIZE_MAX where no dict has any. */
-static lks_status_t search_from(search_t *search, const lks_value_t *root, size_t *best)
-{
-    size_t most = 0;
+    size_t most = 0, budget = LKS_MODULE_BUDGET;
     *best = SIZE_MAX;
-    if (is_container(root)) {
-        LKS_TRY(enqueue(search, root, 0, 0));
-    }
-    for (size_t i = 0; i < search->count; i++) {
-        const lks_value_t *container = search->queue[i].container;
-        if (is_optimizer_state(container)) {
-            continue;
+    for (size_t i = 0; i < places->count; i++) {
+        size_t count = 0;
+        if (!lks_value_is_optimizer(places->items[i].value)) {
+            LKS_TRY(count_tensors(places->items[i].value, &budget, &count));
         }
-        size_t count = lks_dict_count_tensors(container);
         if (count > most) {
             most = count;
             *best = i;
         }
-        for (size_t step = 0; step < lks_value_count(container); step++) {
-            const lks_value_t *child = lks_value_at(container, step);
-            if (is_container(child)) {
-                LKS_TRY(enqueue(search, child, i, step));
-            }
-        }
     }
     return LKS_OK;
-}
-
-/* Written from its end, because a place knows where it came from and not where it leads. */
-static void write_path(const search_t *search, size_t at, char path[LKS_PATH_MAX])
-{
-    static const char cut[] = "...";
-    size_t begin = LKS_PATH_MAX - 1;
-    path[begin] = '\0';
-    while (at != 0) {
-        const place_t *place = &search->queue[at];
-        char digits[STEP_MAX];
-        lks_name_t name;
-        if (!step_name(search->queue[place->parent].container, place->step, digits, &name)) {
-            name = lks_name("?");
-        }
-        size_t dot = begin < LKS_PATH_MAX - 1;
-        if (name.length + dot + sizeof cut > begin) {
-            begin -= sizeof cut - 1;
-            memcpy(path + begin, cut, sizeof cut - 1);
-            break;
-        }
-        if (dot) {
-            path[--begin] = '.';
-        }
-        begin -= name.length;
-        memcpy(path + begin, name.text, name.length);
-        at = place->parent;
-    }
-    memmove(path, path + begin, LKS_PATH_MAX - begin);
 }
 
 lks_status_t lks_state_dict_search(const lks_value_t *root, const lks_value_t **out,
                                    char path[LKS_PATH_MAX])
 {
-    search_t search = {0};
+    lks_places_t places;
+    LKS_TRY(lks_places_collect(root, &places));
     size_t best;
-    lks_status_t status = search_from(&search, root, &best);
+    lks_status_t status = find_most(&places, &best);
     if (status == LKS_OK && best == SIZE_MAX) {
         status = lks_fail(LKS_ERR_NOT_FOUND, "no dict has a tensor under a str key");
     }
     if (status == LKS_OK) {
-        *out = search.queue[best].container;
-        write_path(&search, best, path);
+        *out = places.items[best].value;
+        lks_places_path(&places, best, path);
     }
-    free(search.queue);
-    lks_intmap_fini(&search.seen);
+    lks_places_fini(&places);
     return status;
 }

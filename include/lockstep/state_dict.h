@@ -32,11 +32,15 @@ typedef struct lks_state_dict lks_state_dict_t;
 /** The state dict in `root` (NULL: the tree's own): the dict at the dotted `path`, or with path NULL the dict
  *  with the most tensor values under str keys, searched breadth-first through dicts, lists and tuples (the
  *  earlier one on a tie). Values that are no tensors are skipped. Borrows from the tree, which must outlive it.
- *  A path is str and int keys and positions in lists; where keys contain dots, the longest that fits; "" is the
- *  root itself. The state dict of an optimizer (a dict `state` beside a list `param_groups`) is not searched,
- *  only reached by path: what Adam keeps for one parameter can be more tensors than a small model.
- *  Errors: NOT_FOUND (no such path, or no tensors there or anywhere), MISMATCH (the path is no dict), FORMAT
- *  (a key with a zero byte in it), NO_MEMORY. */
+ *  A whole model counts as the dict that its state_dict() would be: an object whose state has `_parameters`,
+ *  `_buffers` and `_modules`, of whatever class, and in a TorchScript archive a module with its tensors and
+ *  submodules as attributes. Names are dotted paths through the submodules; a module's parameters come first,
+ *  then its persistent buffers, then its submodules'.
+ *  A path is str and int keys, positions in lists and submodules; where keys contain dots, the longest that
+ *  fits; "" is the root itself. The state dict of an optimizer (a dict `state` beside a list `param_groups`) is
+ *  not searched, only reached by path: what Adam keeps for one parameter can be more tensors than a small model.
+ *  Errors: NOT_FOUND (no such path, or no tensors there or anywhere), MISMATCH (the path is neither dict nor
+ *  module), FORMAT (a key with a zero byte in it; a module within itself or nested deeper than 256), NO_MEMORY. */
 LKS_API LKS_NODISCARD lks_status_t lks_state_dict_find(const lks_tree_t *tree,
                                                        const lks_value_t *root, const char *path,
                                                        lks_state_dict_t **out);
