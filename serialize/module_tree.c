@@ -39,7 +39,8 @@ static const lks_value_t *dict_in(const lks_value_t *state, const char *name)
 
 static bool is_eager(const lks_value_t *state)
 {
-    return dict_in(state, "_modules") && dict_in(state, "_parameters") && dict_in(state, "_buffers");
+    return dict_in(state, "_modules") && dict_in(state, "_parameters") &&
+           dict_in(state, "_buffers");
 }
 
 static bool is_script(const lks_value_t *object, const lks_value_t *state)

@@ -13,7 +13,7 @@
 #include <lockstep/value.h>
 
 /** Entries looked at, at most: shared modules can spell out 2^200 names. */
-#define LKS_MODULE_BUDGET ((size_t)16 << 20)
+#define LKS_MODULE_BUDGET ((size_t)1 << 20)
 
 typedef struct lks_module_tensor {
     const char *name;

@@ -71,8 +71,7 @@ static lks_status_t allocate(size_t count, const char *path, lks_state_dict_t **
 {
     size_t nbytes;
     if (count == 0) {
-        return lks_fail(LKS_ERR_NOT_FOUND, "the dict '%s' has no tensor under a str key",
-                        *path ? path : "(root)");
+        return lks_fail_no_tensors(path);
     }
     lks_state_dict_t *created = NULL;
     if (lks_mul_size(count, sizeof(entry_t), &nbytes) &&
@@ -103,7 +102,7 @@ static lks_status_t finish(lks_state_dict_t *created, lks_status_t filled, lks_s
 static lks_status_t create_from_dict(const lks_value_t *dict, const char *path,
                                      lks_state_dict_t **out)
 {
-    lks_state_dict_t *created;
+    lks_state_dict_t *created = NULL;
     LKS_TRY(allocate(lks_dict_count_tensors(dict), path, &created));
     return finish(created, fill_from_dict(created, dict), out);
 }
@@ -114,7 +113,7 @@ static lks_status_t create_from_module(const lks_value_t *module, const char *pa
     size_t budget = LKS_MODULE_BUDGET;
     lks_module_tensors_t tensors;
     LKS_TRY(lks_module_tensors_init(&tensors, module, &budget));
-    lks_state_dict_t *created;
+    lks_state_dict_t *created = NULL;
     lks_status_t status = allocate(tensors.count, path, &created);
     if (status == LKS_OK) {
         status = finish(created, fill_from_module(created, &tensors), out);
@@ -142,11 +141,7 @@ lks_status_t lks_state_dict_find(const lks_tree_t *tree, const lks_value_t *root
         LKS_TRY(lks_state_dict_search(root, &value, found_path));
         return create(value, found_path, out);
     }
-    LKS_TRY(lks_value_at_path(root, path, &value));
-    if (lks_value_kind(value) != LKS_VALUE_DICT && !lks_value_is_module(value)) {
-        return lks_fail(LKS_ERR_MISMATCH, "'%s' is a %s where a dict of tensors is wanted",
-                        *path ? path : "(root)", lks_value_kind_name(lks_value_kind(value)));
-    }
+    LKS_TRY(lks_state_dict_at_path(root, path, true, &value));
     return create(value, path, out);
 }
 

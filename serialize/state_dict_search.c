@@ -96,10 +96,28 @@ lks_status_t lks_value_at_path(const lks_value_t *root, const char *path, const 
     return LKS_OK;
 }
 
+lks_status_t lks_state_dict_at_path(const lks_value_t *root, const char *path, bool modules,
+                                    const lks_value_t **out)
+{
+    const lks_value_t *value;
+    LKS_TRY(lks_value_at_path(root, path, &value));
+    if (lks_value_kind(value) != LKS_VALUE_DICT && !(modules && lks_value_is_module(value))) {
+        return lks_fail(LKS_ERR_MISMATCH, "'%s' is of kind %s where a dict of tensors is wanted",
+                        *path ? path : "(root)", lks_value_kind_name(lks_value_kind(value)));
+    }
+    *out = value;
+    return LKS_OK;
+}
+
+lks_status_t lks_fail_no_tensors(const char *path)
+{
+    return lks_fail(LKS_ERR_NOT_FOUND, "the dict '%s' has no tensor under a str key",
+                    *path ? path : "(root)");
+}
+
 /* --- by search ---------------------------------------------------------------------------------- */
 
-/* A module that cannot be listed has none: it must not keep others from being found. */
-static lks_status_t count_tensors(const lks_value_t *value, size_t *budget, size_t *count)
+lks_status_t lks_value_count_tensors(const lks_value_t *value, size_t *budget, size_t *count)
 {
     if (lks_value_kind(value) != LKS_VALUE_OBJECT) {
         *count = lks_dict_count_tensors(value);
@@ -125,7 +143,7 @@ static lks_status_t find_most(const lks_places_t *places, size_t *best)
     for (size_t i = 0; i < places->count; i++) {
         size_t count = 0;
         if (!lks_value_is_optimizer(places->items[i].value)) {
-            LKS_TRY(count_tensors(places->items[i].value, &budget, &count));
+            LKS_TRY(lks_value_count_tensors(places->items[i].value, &budget, &count));
         }
         if (count > most) {
             most = count;

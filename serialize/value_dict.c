@@ -401,3 +401,37 @@ void lks_value_dict_set_attributes(lks_tree_t *tree, lks_value_t *dict, lks_valu
         ((lks_dict_node_t *)dict)->attributes = attributes;
     }
 }
+
+lks_value_t *lks_dict_of(lks_tree_t *tree, const lks_dict_entry_t *entries, size_t count)
+{
+    lks_dict_node_t *dict = lks_node_create(tree, LKS_VALUE_DICT, sizeof *dict);
+    if (!dict || count == 0) {
+        return dict ? &dict->head : NULL;
+    }
+    dict->entries = lks_tree_alloc(tree, count * sizeof *entries);
+    if (!dict->entries) {
+        return NULL;
+    }
+    memcpy(dict->entries, entries, count * sizeof *entries);
+    dict->count = dict->capacity = (uint32_t)count;
+    return count < INDEX_FROM || rebuild_index(tree, dict, count) ? &dict->head : NULL;
+}
+
+void lks_value_take(lks_value_t *target, const lks_value_t *from)
+{
+    if (target->kind == LKS_VALUE_DICT) {
+        lks_dict_node_t *dict = (lks_dict_node_t *)target;
+        const lks_dict_node_t *other = (const lks_dict_node_t *)from;
+        dict->entries = other->entries;
+        dict->slots = other->slots;
+        dict->mask = other->mask;
+        dict->count = other->count;
+        dict->capacity = other->capacity;
+    } else {
+        lks_sequence_node_t *list = (lks_sequence_node_t *)target;
+        const lks_sequence_node_t *other = (const lks_sequence_node_t *)from;
+        list->items = other->items;
+        list->count = other->count;
+        list->capacity = other->capacity;
+    }
+}

@@ -195,6 +195,12 @@ bool lks_sequence_fill(lks_tree_t *tree, lks_value_t *sequence, lks_value_t *con
 /** Room for `extra` more items of a list or tuple. False after failing the tree. */
 bool lks_sequence_reserve(lks_tree_t *tree, lks_value_t *sequence, size_t extra);
 
+/** A dict of entries whose keys are hashable and differ; NULL after failing the tree. */
+lks_value_t *lks_dict_of(lks_tree_t *tree, const lks_dict_entry_t *entries, size_t count);
+
+/** Gives a dict the entries, or a list the items, of another one. */
+void lks_value_take(lks_value_t *target, const lks_value_t *from);
+
 /** The value under any hashable key; NULL if absent or not a dict. */
 lks_value_t *lks_dict_find(const lks_value_t *dict, const lks_value_t *key);
 

@@ -14,6 +14,8 @@
 #include <lockstep/lr_scheduler.h>
 #include <lockstep/module.h>
 #include <lockstep/optim.h>
+#include <lockstep/optim_dict.h>
+#include <lockstep/rename.h>
 #include <lockstep/replica.h>
 #include <lockstep/state_dict.h>
 #include <lockstep/status.h>

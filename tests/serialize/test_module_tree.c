@@ -214,8 +214,8 @@ Test(module_tree, other_objects_are_no_modules)
     lks_state_dict_t *dict;
     assert_fails(lks_state_dict_find(tree, object_of("a", "B", state), NULL, &dict),
                  LKS_ERR_NOT_FOUND, "no dict has a tensor");
-    assert_fails(lks_state_dict_find(tree, object_of("a", "B", state), "", &dict),
-                 LKS_ERR_MISMATCH, "is an object where");
+    assert_fails(lks_state_dict_find(tree, object_of("a", "B", state), "", &dict), LKS_ERR_MISMATCH,
+                 "is of kind object where");
 }
 
 Test(module_tree, a_module_within_itself_is_refused)

@@ -249,10 +249,10 @@ Test(state_dict, path_to_something_else_is_a_mismatch)
 {
     lks_value_t *root = pair("epoch", lks_value_int(tree, 3), "w", test_scalar(tree));
     assert_fails(lks_state_dict_find(tree, root, "epoch", &dict), LKS_ERR_MISMATCH,
-                 "'epoch' is a int where a dict of tensors is wanted");
-    assert_fails(lks_state_dict_find(tree, root, "w", &dict), LKS_ERR_MISMATCH, "a tensor");
+                 "'epoch' is of kind int where a dict of tensors is wanted");
+    assert_fails(lks_state_dict_find(tree, root, "w", &dict), LKS_ERR_MISMATCH, "of kind tensor");
     assert_fails(lks_state_dict_find(tree, lks_value_list(tree), "", &dict), LKS_ERR_MISMATCH,
-                 "'(root)' is a list");
+                 "'(root)' is of kind list");
 }
 
 Test(state_dict, tree_without_named_tensors_is_not_found)
