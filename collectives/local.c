@@ -13,13 +13,12 @@
 #include "collectives/backend.h"
 #include "collectives/reduce.h"
 #include "core/checked.h"
+#include "core/parallel.h"
 #include "core/thread.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define STAGE_BYTES 4096u
 #define CACHE_LINE 64u
@@ -262,16 +261,6 @@ static const lks_comm_backend_t backend = {
     .destroy = local_destroy,
 };
 
-static size_t allowed_cores(void)
-{
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
-        return (size_t)CPU_COUNT(&allowed);
-    }
-    long online = sysconf(_SC_NPROCESSORS_ONLN); /* more processors than a cpu_set_t holds */
-    return online > 0 ? (size_t)online : 1;
-}
-
 /* NULL without memory. Everything but the ranks' slots is ready. */
 static shared_t *shared_create(int world_size, uint32_t spin)
 {
@@ -304,7 +293,7 @@ lks_status_t lks_comm_create_local(int world_size, size_t cores, lks_comm_t **ou
         return lks_fail(LKS_ERR_INVALID_ARG, "a communicator cannot have %d ranks", world_size);
     }
     size_t ranks = (size_t)world_size;
-    bool own_cores = (cores ? cores : allowed_cores()) >= ranks;
+    bool own_cores = (cores ? cores : lks_allowed_cores()) >= ranks;
     shared_t *shared = shared_create(world_size, own_cores ? LKS_SPIN_ROUNDS : 0);
     if (!shared) {
         return lks_fail(LKS_ERR_NO_MEMORY, "a communicator of %d ranks: out of memory", world_size);

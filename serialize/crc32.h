@@ -9,4 +9,7 @@
 /** Continues `crc` (0 at the start) over `nbytes` bytes. */
 uint32_t lks_crc32(uint32_t crc, const void *data, size_t nbytes);
 
+/** The checksum of some bytes and `nbytes` more behind them, from those of both parts. */
+uint32_t lks_crc32_join(uint32_t first, uint32_t second, size_t nbytes);
+
 #endif

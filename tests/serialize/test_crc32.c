@@ -24,3 +24,30 @@ Test(crc32, continues_over_pieces_of_any_size)
         cr_assert_eq(crc, crc32(0, data, sizeof data));
     }
 }
+
+Test(crc32, two_parts_join_at_every_point)
+{
+    unsigned char data[1500];
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] = (unsigned char)(i * 13 + i / 5);
+    }
+    uint32_t whole = lks_crc32(0, data, sizeof data);
+    for (size_t at = 0; at <= sizeof data; at++) {
+        uint32_t first = lks_crc32(0, data, at);
+        uint32_t second = lks_crc32(0, data + at, sizeof data - at);
+        cr_assert_eq(lks_crc32_join(first, second, sizeof data - at), whole, "at %zu", at);
+    }
+}
+
+Test(crc32, parts_of_more_than_four_gigabytes_join)
+{
+    static const unsigned char zeros[1 << 20];
+    size_t nbytes = ((size_t)1 << 32) + 12345;
+    uint32_t whole = lks_crc32(0, "x", 1), second = 0;
+    for (size_t at = 0; at < nbytes; at += sizeof zeros) {
+        size_t length = nbytes - at < sizeof zeros ? nbytes - at : sizeof zeros;
+        whole = lks_crc32(whole, zeros, length);
+        second = lks_crc32(second, zeros, length);
+    }
+    cr_assert_eq(lks_crc32_join(lks_crc32(0, "x", 1), second, nbytes), whole);
+}
