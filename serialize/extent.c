@@ -49,7 +49,8 @@ static void run_block(void *context, size_t index)
 {
     const pass_t *pass = context;
     block_t *block = &pass->blocks[index];
-    block->crc = pass->visit(pass->context, &pass->extents[block->extent], block->at, block->nbytes);
+    block->crc =
+        pass->visit(pass->context, &pass->extents[block->extent], block->at, block->nbytes);
 }
 
 static void join_blocks(const pass_t *pass, size_t extents)

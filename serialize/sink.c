@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sink.c - see sink.h. Where the target lies is decided in sink_path.c. */
 #include "serialize/sink.h"
+#include "core/parallel.h"
 #include "serialize/crc32.h"
 #include "serialize/sink_path.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #define BUFFER_SIZE ((size_t)128 << 10)
-#define CHUNK_SIZE ((size_t)256 << 10) /* checksummed, then written from the cache */
+#define THREADS_MAX ((size_t)8) /* more of them wait for each other in the file system */
 
 struct lks_sink {
     lks_sink_path_t path;
@@ -21,16 +24,28 @@ struct lks_sink {
     uint64_t flushed;  /* bytes in the file */
     uint64_t reserved; /* bytes taken beforehand */
     size_t buffered;   /* bytes in `buffer`, which follow them */
+    size_t threads;
+    atomic_bool failed;
+    pthread_mutex_t lock; /* of the error, until `failed` is set */
     lks_error_t error;
     unsigned char buffer[BUFFER_SIZE];
 };
 
+/* The first one wins, whichever thread met it. */
+static void keep_error(lks_sink_t *sink)
+{
+    (void)pthread_mutex_lock(&sink->lock);
+    if (!sink->failed) {
+        sink->error = *lks_last_error();
+        sink->failed = true;
+    }
+    (void)pthread_mutex_unlock(&sink->lock);
+}
+
 static void fail_io(lks_sink_t *sink, const char *what, int reason)
 {
-    if (sink->error.status == LKS_OK) {
-        (void)lks_fail(LKS_ERR_IO, "cannot %s '%s': %s", what, sink->path.target, strerror(reason));
-        sink->error = *lks_last_error();
-    }
+    (void)lks_fail(LKS_ERR_IO, "cannot %s '%s': %s", what, sink->path.target, strerror(reason));
+    keep_error(sink);
 }
 
 lks_status_t lks_sink_create(const char *path, lks_sink_t **out)
@@ -44,6 +59,7 @@ lks_status_t lks_sink_create(const char *path, lks_sink_t **out)
         free(sink);
         return status;
     }
+    (void)pthread_mutex_init(&sink->lock, NULL);
     *out = sink;
     return LKS_OK;
 }
@@ -65,7 +81,7 @@ lks_status_t lks_sink_reserve(lks_sink_t *sink, uint64_t nbytes)
 static void write_at(lks_sink_t *sink, uint64_t offset, const void *data, size_t nbytes)
 {
     const unsigned char *bytes = data;
-    while (nbytes > 0 && sink->error.status == LKS_OK) {
+    while (nbytes > 0 && !sink->failed) {
         ssize_t written = pwrite(sink->fd, bytes, nbytes, (off_t)offset);
         if (written < 0 && errno == EINTR) {
             continue;
@@ -101,26 +117,42 @@ void lks_sink_write(lks_sink_t *sink, const void *data, size_t nbytes)
     }
 }
 
-void lks_sink_write_crc(lks_sink_t *sink, const void *data, size_t nbytes, uint32_t *crc)
+/* --- extents ------------------------------------------------------------------------------------ */
+
+void lks_sink_set_threads(lks_sink_t *sink, size_t threads)
 {
-    const unsigned char *bytes = data;
-    while (nbytes > 0) {
-        size_t chunk = nbytes < CHUNK_SIZE ? nbytes : CHUNK_SIZE;
-        *crc = lks_crc32(*crc, bytes, chunk);
-        lks_sink_write(sink, bytes, chunk);
-        bytes += chunk;
-        nbytes -= chunk;
-    }
+    sink->threads = threads;
 }
 
-void lks_sink_patch(lks_sink_t *sink, uint64_t offset, const void *data, size_t nbytes)
+size_t lks_sink_threads(const lks_sink_t *sink)
 {
-    if (offset >= sink->flushed) {
-        memcpy(sink->buffer + (offset - sink->flushed), data, nbytes);
-        return;
+    if (sink->threads > 0) {
+        return sink->threads;
     }
+    size_t cores = lks_allowed_cores();
+    return cores < THREADS_MAX ? cores : THREADS_MAX;
+}
+
+static uint32_t write_block(void *context, const lks_extent_t *extent, size_t at, size_t nbytes)
+{
+    lks_sink_t *sink = context;
+    if (sink->failed) {
+        return 0;
+    }
+    uint32_t crc = lks_crc32(0, extent->data + at, nbytes);
+    write_at(sink, extent->offset + at, extent->data + at, nbytes);
+    return crc;
+}
+
+lks_status_t lks_sink_write_extents(lks_sink_t *sink, lks_extent_t *extents, size_t count)
+{
+    return lks_extents_pass(extents, count, lks_sink_threads(sink), write_block, sink);
+}
+
+void lks_sink_skip(lks_sink_t *sink, uint64_t nbytes)
+{
     flush(sink);
-    write_at(sink, offset, data, nbytes);
+    sink->flushed += nbytes;
 }
 
 uint64_t lks_sink_position(const lks_sink_t *sink)
@@ -151,13 +183,13 @@ void lks_sink_copy_file(lks_sink_t *sink, int fd, uint64_t nbytes)
         return;
     }
     if (lks_sink_reserve(sink, nbytes) != LKS_OK) {
-        sink->error = *lks_last_error();
+        keep_error(sink);
         return;
     }
     if (copy_by_kernel(sink, fd, nbytes)) {
         return;
     }
-    while (sink->flushed < nbytes && sink->error.status == LKS_OK) {
+    while (sink->flushed < nbytes && !sink->failed) {
         ssize_t got = pread(fd, sink->buffer, BUFFER_SIZE, (off_t)sink->flushed);
         if (got < 0 && errno == EINTR) {
             continue;
@@ -176,11 +208,11 @@ void lks_sink_copy_file(lks_sink_t *sink, int fd, uint64_t nbytes)
 static void finish_file(lks_sink_t *sink, bool sync)
 {
     flush(sink);
-    if (sink->error.status == LKS_OK && sink->reserved > sink->flushed &&
+    if (!sink->failed && sink->reserved > sink->flushed &&
         ftruncate(sink->fd, (off_t)sink->flushed) != 0) {
         fail_io(sink, "write", errno);
     }
-    if (sink->error.status == LKS_OK && sync && fsync(sink->fd) != 0) {
+    if (!sink->failed && sync && fsync(sink->fd) != 0) {
         fail_io(sink, "write", errno);
     }
     if (close(sink->fd) != 0) {
@@ -189,13 +221,19 @@ static void finish_file(lks_sink_t *sink, bool sync)
     sink->fd = -1;
 }
 
+static void sink_free(lks_sink_t *sink)
+{
+    lks_sink_path_fini(&sink->path);
+    (void)pthread_mutex_destroy(&sink->lock);
+    free(sink);
+}
+
 lks_status_t lks_sink_commit(lks_sink_t *sink, bool sync)
 {
     finish_file(sink, sync);
-    if (sink->error.status == LKS_OK) {
+    if (!sink->failed) {
         lks_status_t status = lks_sink_path_replace(&sink->path, sync);
-        lks_sink_path_fini(&sink->path);
-        free(sink);
+        sink_free(sink);
         return status;
     }
     lks_status_t status = lks_error_raise(&sink->error);
@@ -212,6 +250,5 @@ void lks_sink_discard(lks_sink_t *sink)
         (void)close(sink->fd);
     }
     lks_sink_path_remove(&sink->path);
-    lks_sink_path_fini(&sink->path);
-    free(sink);
+    sink_free(sink);
 }

@@ -2,9 +2,12 @@
 /* sink.h - a file that appears whole or not at all.
  * Bytes go to a temporary file beside the target. Committing syncs it, renames it over the target and syncs
  * the directory. Until then the target is what it was; discarding, or a failed commit, removes the temporary
- * file. Errors stick: after a write failed the others do nothing, and commit reports the first error. */
+ * file. Errors stick: after a write failed the others do nothing, and commit reports the first error.
+ * Threads: a sink belongs to one thread, which may have long payloads written by several. */
 #ifndef LOCKSTEP_SERIALIZE_SINK_H
 #define LOCKSTEP_SERIALIZE_SINK_H
+
+#include "serialize/extent.h"
 
 #include <lockstep/status.h>
 #include <stdbool.h>
@@ -24,13 +27,19 @@ LKS_NODISCARD lks_status_t lks_sink_reserve(lks_sink_t *sink, uint64_t nbytes);
 
 void lks_sink_write(lks_sink_t *sink, const void *data, size_t nbytes);
 
-/** The same, and continues `*crc` (crc32.h) over the bytes while they are in the cache. */
-void lks_sink_write_crc(lks_sink_t *sink, const void *data, size_t nbytes, uint32_t *crc);
+/** Threads that write extents; 0, as at first: one for each core, at most 8. */
+void lks_sink_set_threads(lks_sink_t *sink, size_t threads);
+size_t lks_sink_threads(const lks_sink_t *sink);
 
-/** Overwrites bytes that were already written. */
-void lks_sink_patch(lks_sink_t *sink, uint64_t offset, const void *data, size_t nbytes);
+/** Writes extents, each at its offset behind the position, and sets their checksums. The position stays: skip
+ *  the extents when it is their turn. Errors: NO_MEMORY; those of writing stick. */
+LKS_NODISCARD lks_status_t lks_sink_write_extents(lks_sink_t *sink, lks_extent_t *extents,
+                                                  size_t count);
 
-/** Bytes written so far. */
+/** Moves the position over `nbytes` bytes that were, or will be, written as extents. */
+void lks_sink_skip(lks_sink_t *sink, uint64_t nbytes);
+
+/** Bytes written or skipped so far. */
 uint64_t lks_sink_position(const lks_sink_t *sink);
 
 /** Fills the (still empty) sink with the contents of an open file, sharing its blocks where it can. */

@@ -13,6 +13,8 @@
 #define ROOT_MAX 255      /* a file's name is no longer */
 #define NAME_MAX_BELOW 32 /* of a record: "/.data/serialization_id", "/data/12345678901" */
 
+#define SERIALIZATION_ID_SIZE 48
+
 /* The file's name without its last extension, as torch; "archive" where that would be no fit folder. */
 static void root_of(const char *path, char root[ROOT_MAX + 1])
 {
@@ -62,10 +64,11 @@ static lks_status_t reserve(const lks_torch_writer_t *torch, const char *root, s
 }
 
 /* Forty digits, as torch: half for the names of the records, half for what is in them. */
-static void add_serialization_id(lks_zip_writer_t *zip, const char *root)
+static void add_serialization_id(lks_zip_writer_t *zip, const char *root,
+                                 char id[SERIALIZATION_ID_SIZE])
 {
-    char id[48];
-    (void)snprintf(id, sizeof id, "%020" PRIu64 "%020" PRIu64, zip->names_hash, zip->crcs_hash);
+    (void)snprintf(id, SERIALIZATION_ID_SIZE, "%020" PRIu64 "%020" PRIu64, zip->names_hash,
+                   zip->crcs_hash);
     add(zip, root, ".data/serialization_id", id, strlen(id));
 }
 
@@ -82,8 +85,13 @@ static lks_status_t write_records(const lks_torch_writer_t *torch, const lks_str
         add(&zip, root, name, lks_storage_data(storage), lks_storage_nbytes(storage));
     }
     add(&zip, root, "version", "3\n", 2);
-    add_serialization_id(&zip, root);
-    lks_status_t status = lks_zip_writer_finish(&zip);
+    char id[SERIALIZATION_ID_SIZE];
+    lks_status_t status;
+    LKS_GOTO(lks_zip_writer_flush(&zip), fini_zip); /* the fingerprint is of what was written */
+    add_serialization_id(&zip, root, id);
+    status = lks_zip_writer_finish(&zip);
+
+fini_zip:
     lks_zip_writer_fini(&zip);
     return status;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* zip_write.c - see zip_write.h, and zip_read.h for the format. */
 #include "serialize/zip_write.h"
+#include "core/checked.h"
 #include "serialize/bytes.h"
 #include "serialize/crc32.h"
 #include "serialize/hashmap.h"
 #include "serialize/zip_format.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define EXTRA64_LOCAL_SIZE 20   /* id, length, two sizes */
@@ -14,20 +16,23 @@
 #define VERSION_ZIP64 45
 #define DATE_1980_01_01 0x0021u
 
-/* A record up to this size is checksummed before its header is written; the header of a larger one is
- * patched afterwards, so that its bytes are fetched from memory once. */
-#define CHECKSUM_FIRST_MAX ((size_t)64 << 10)
+/* Payloads above this size are written by the sink's threads, the others one after the other with the
+ * headers between them. */
+#define SMALL_MAX ((size_t)32 << 10)
 
-typedef struct record {
-    const char *name;
+struct lks_zip_record {
+    size_t name; /* offset in the writer's names */
     size_t name_length;
+    const void *data;
     uint64_t header, size;
     uint32_t crc;
     bool zip64; /* size */
-} record_t;
+};
+
+/* --- headers ------------------------------------------------------------------------------------ */
 
 /* Version needed to the length of the name: the part that local and central headers share. */
-static unsigned char *put_common(unsigned char *out, const record_t *record, bool zip64)
+static unsigned char *put_common(unsigned char *out, const lks_zip_record_t *record, bool zip64)
 {
     out = lks_put_uint(out, zip64 ? VERSION_ZIP64 : VERSION_PLAIN, 2);
     out = lks_put_uint(out, ZIP_FLAG_UTF8, 2);
@@ -41,17 +46,31 @@ static unsigned char *put_common(unsigned char *out, const record_t *record, boo
     return lks_put_uint(out, record->name_length, 2);
 }
 
-static void write_local(lks_zip_writer_t *writer, const record_t *record)
+/* Bytes of a local header that come before the filler's. */
+static uint64_t local_fixed_size(const lks_zip_record_t *record)
+{
+    return ZIP_LOCAL_SIZE + record->name_length + (record->zip64 ? EXTRA64_LOCAL_SIZE : 0) + 4;
+}
+
+static unsigned padding_of(const lks_zip_record_t *record)
+{
+    return (unsigned)(-(record->header + local_fixed_size(record)) % ZIP_ALIGNMENT);
+}
+
+static uint64_t payload_of(const lks_zip_record_t *record)
+{
+    return record->header + local_fixed_size(record) + padding_of(record);
+}
+
+static void write_local(lks_zip_writer_t *writer, const lks_zip_record_t *record)
 {
     unsigned char head[ZIP_LOCAL_SIZE + EXTRA64_LOCAL_SIZE + 4 + ZIP_ALIGNMENT];
-    uint64_t start = record->header + ZIP_LOCAL_SIZE + record->name_length +
-                     (record->zip64 ? EXTRA64_LOCAL_SIZE : 0) + 4;
-    unsigned padding = (unsigned)(-start % ZIP_ALIGNMENT);
+    unsigned padding = padding_of(record);
     unsigned char *out = lks_put_uint(head, ZIP_LOCAL_SIGNATURE, 4);
     out = put_common(out, record, record->zip64);
     out = lks_put_uint(out, (record->zip64 ? EXTRA64_LOCAL_SIZE : 0u) + 4u + padding, 2);
     lks_sink_write(writer->sink, head, (size_t)(out - head));
-    lks_sink_write(writer->sink, record->name, record->name_length);
+    lks_sink_write(writer->sink, writer->names.data + record->name, record->name_length);
     out = head;
     if (record->zip64) {
         out = lks_put_uint(out, ZIP_EXTRA_ZIP64, 2);
@@ -65,7 +84,7 @@ static void write_local(lks_zip_writer_t *writer, const record_t *record)
     lks_sink_write(writer->sink, head, (size_t)(out - head) + padding);
 }
 
-static void append_central(lks_zip_writer_t *writer, const record_t *record)
+static void append_central(lks_zip_writer_t *writer, const lks_zip_record_t *record)
 {
     unsigned char extra[EXTRA64_CENTRAL_SIZE], *tail = extra + 4;
     bool far = record->header >= ZIP_SATURATED_32;
@@ -88,36 +107,127 @@ static void append_central(lks_zip_writer_t *writer, const record_t *record)
     out = lks_put_uint(out, 0, 2 + 4); /* attributes */
     (void)lks_put_uint(out, far ? ZIP_SATURATED_32 : record->header, 4);
     lks_strbuf_append(&writer->directory, head, sizeof head);
-    lks_strbuf_append(&writer->directory, record->name, record->name_length);
+    lks_strbuf_append(&writer->directory, writer->names.data + record->name, record->name_length);
     lks_strbuf_append(&writer->directory, extra, extra_size);
+}
+
+/* --- records ------------------------------------------------------------------------------------ */
+
+/* Room for one more; NULL when memory ran out. */
+static lks_zip_record_t *next_record(lks_zip_writer_t *writer)
+{
+    if (writer->waiting == writer->capacity) {
+        size_t capacity = writer->capacity ? writer->capacity : 32, nbytes;
+        lks_zip_record_t *records =
+            lks_mul_size(capacity, 2, &capacity) && lks_mul_size(capacity, sizeof *records, &nbytes)
+                ? realloc(writer->records, nbytes)
+                : NULL;
+        if (!records) {
+            return NULL;
+        }
+        writer->records = records;
+        writer->capacity = capacity;
+    }
+    return &writer->records[writer->waiting];
 }
 
 void lks_zip_writer_add(lks_zip_writer_t *writer, const char *name, const void *data, size_t nbytes)
 {
-    bool checksum_first = nbytes <= CHECKSUM_FIRST_MAX;
-    record_t record = {.name = name,
-                       .name_length = strlen(name),
-                       .header = lks_sink_position(writer->sink),
-                       .size = nbytes,
-                       .crc = checksum_first ? lks_crc32(0, data, nbytes) : 0,
-                       .zip64 = nbytes >= ZIP_SATURATED_32};
-    write_local(writer, &record);
-    if (checksum_first) {
-        lks_sink_write(writer->sink, data, nbytes);
-    } else {
-        unsigned char crc[4];
-        lks_sink_write_crc(writer->sink, data, nbytes, &record.crc);
-        (void)lks_put_uint(crc, record.crc, 4);
-        lks_sink_patch(writer->sink, record.header + 14, crc, sizeof crc);
+    size_t at = writer->names.length, length = strlen(name);
+    lks_strbuf_append(&writer->names, name, length);
+    lks_zip_record_t *record = lks_strbuf_ok(&writer->names) ? next_record(writer) : NULL;
+    if (!record) {
+        writer->failed = true;
+        return;
     }
-    append_central(writer, &record);
-    writer->count++;
-    writer->names_hash = lks_hash_bytes(writer->names_hash, name, record.name_length);
-    writer->crcs_hash = lks_mix64(writer->crcs_hash + record.crc + 1);
+    *record = (lks_zip_record_t){.name = at,
+                                 .name_length = length,
+                                 .data = data,
+                                 .size = nbytes,
+                                 .zip64 = nbytes >= ZIP_SATURATED_32};
+    writer->waiting++;
 }
+
+static bool is_large(const lks_zip_record_t *record)
+{
+    return record->size > SMALL_MAX;
+}
+
+/* Where each record lies is known before a byte is written. Returns how many are large. */
+static size_t lay_out(lks_zip_writer_t *writer)
+{
+    uint64_t at = lks_sink_position(writer->sink);
+    size_t large = 0;
+    for (size_t i = 0; i < writer->waiting; i++) {
+        lks_zip_record_t *record = &writer->records[i];
+        record->header = at;
+        at = payload_of(record) + record->size;
+        large += is_large(record);
+    }
+    return large;
+}
+
+/* Payloads of the large records, and what their headers say of them. */
+static lks_status_t write_large(lks_zip_writer_t *writer, size_t large)
+{
+    lks_extent_t *extents = calloc(large + 1, sizeof *extents);
+    if (!extents) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "zip archive: out of memory");
+    }
+    for (size_t i = 0, n = 0; i < writer->waiting; i++) {
+        const lks_zip_record_t *record = &writer->records[i];
+        if (is_large(record)) {
+            extents[n++] = (lks_extent_t){
+                .data = record->data, .nbytes = (size_t)record->size, .offset = payload_of(record)};
+        }
+    }
+    lks_status_t status = lks_sink_write_extents(writer->sink, extents, large);
+    for (size_t i = 0, n = 0; i < writer->waiting && status == LKS_OK; i++) {
+        if (is_large(&writer->records[i])) {
+            writer->records[i].crc = extents[n++].crc;
+        }
+    }
+    free(extents);
+    return status;
+}
+
+/* Everything between the large payloads. */
+static void write_record(lks_zip_writer_t *writer, lks_zip_record_t *record)
+{
+    if (is_large(record)) {
+        write_local(writer, record);
+        lks_sink_skip(writer->sink, record->size);
+    } else {
+        record->crc = lks_crc32(0, record->data, (size_t)record->size);
+        write_local(writer, record);
+        lks_sink_write(writer->sink, record->data, (size_t)record->size);
+    }
+    append_central(writer, record);
+    writer->count++;
+    const char *name = writer->names.data + record->name;
+    writer->names_hash = lks_hash_bytes(writer->names_hash, name, record->name_length);
+    writer->crcs_hash = lks_mix64(writer->crcs_hash + record->crc + 1);
+}
+
+lks_status_t lks_zip_writer_flush(lks_zip_writer_t *writer)
+{
+    if (writer->failed) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "zip archive: out of memory");
+    }
+    LKS_TRY(write_large(writer, lay_out(writer)));
+    for (size_t i = 0; i < writer->waiting; i++) {
+        write_record(writer, &writer->records[i]);
+    }
+    writer->waiting = 0;
+    lks_strbuf_clear(&writer->names);
+    return LKS_OK;
+}
+
+/* --- the end ------------------------------------------------------------------------------------ */
 
 lks_status_t lks_zip_writer_finish(lks_zip_writer_t *writer)
 {
+    LKS_TRY(lks_zip_writer_flush(writer));
     if (!lks_strbuf_ok(&writer->directory)) {
         return lks_fail(LKS_ERR_NO_MEMORY, "zip archive: out of memory");
     }
@@ -152,6 +262,8 @@ lks_status_t lks_zip_writer_finish(lks_zip_writer_t *writer)
 
 void lks_zip_writer_fini(lks_zip_writer_t *writer)
 {
+    free(writer->records);
+    lks_strbuf_fini(&writer->names);
     lks_strbuf_fini(&writer->directory);
 }
 

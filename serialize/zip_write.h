@@ -11,19 +11,29 @@
 
 #include <lockstep/status.h>
 
-/** Zeroed but for `sink` it is an empty archive. Errors stick, in the sink or in `directory`. */
+typedef struct lks_zip_record lks_zip_record_t;
+
+/** Zeroed but for `sink` it is an empty archive. Errors stick, in the sink or here. */
 typedef struct lks_zip_writer {
     lks_sink_t *sink;
+    lks_zip_record_t *records; /* added and not yet written */
+    size_t waiting, capacity;
+    lks_strbuf_t names;     /* of those */
     lks_strbuf_t directory; /* the central one, as far as it is known */
     uint64_t count;
-    uint64_t names_hash, crcs_hash; /* of everything added so far */
+    uint64_t names_hash, crcs_hash; /* of all records written so far */
+    bool failed;                    /* out of memory */
 } lks_zip_writer_t;
 
-/** Adds a record. `name` is relative and shorter than 64 KiB. */
+/** Adds a record. `name` is relative and shorter than 64 KiB. The data is borrowed until it is written: all
+ *  that waits is written at once, large payloads by several threads. */
 void lks_zip_writer_add(lks_zip_writer_t *writer, const char *name, const void *data,
                         size_t nbytes);
 
-/** Ends the archive. Errors: NO_MEMORY. (The sink reports its own at commit.) */
+/** Writes what was added; the hashes are up to date then. Errors: NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_zip_writer_flush(lks_zip_writer_t *writer);
+
+/** Flushes and ends the archive. Errors: NO_MEMORY. (The sink reports its own at commit.) */
 LKS_NODISCARD lks_status_t lks_zip_writer_finish(lks_zip_writer_t *writer);
 void lks_zip_writer_fini(lks_zip_writer_t *writer);
 

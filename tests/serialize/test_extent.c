@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Extents are cut, shared out and joined: every byte is visited once, and the checksum is that of one thread. */
-#include "serialize/extent.h"
 #include "serialize/crc32.h"
+#include "serialize/extent.h"
 #include "support/support.h"
 
 #include <pthread.h>

@@ -63,7 +63,7 @@ Test(sink, a_file_appears_at_commit)
     cr_assert_eq(file_count(), 1);
 }
 
-Test(sink, writes_of_any_size_arrive_in_order_with_their_checksum)
+Test(sink, writes_of_any_size_arrive_in_order)
 {
     const char *path = test_temp_path("a");
     size_t total = 3000000, at = 0, nbytes;
@@ -71,25 +71,75 @@ Test(sink, writes_of_any_size_arrive_in_order_with_their_checksum)
     for (size_t i = 0; i < total; i++) {
         data[i] = (unsigned char)(i * 31 + i / 997);
     }
-    uint32_t crc = 0;
     assert_ok(lks_sink_create(path, &sink));
     for (size_t piece = 1; at < total; piece = piece * 3 % 600011) {
         size_t length = piece < total - at ? piece : total - at;
-        lks_sink_write_crc(sink, data + at, length, &crc);
+        lks_sink_write(sink, data + at, length);
         at += length;
     }
     cr_assert_eq(lks_sink_position(sink), total);
-    lks_sink_patch(sink, 10, "early", 5);
-    lks_sink_patch(sink, total - 5, "later", 5);
-    lks_sink_write(sink, "!", 1);
     assert_ok(lks_sink_commit(sink, false));
-    cr_assert_eq(crc, lks_crc32(0, data, total));
-    memcpy(data + 10, "early", 5);
-    memcpy(data + total - 5, "later", 5);
     unsigned char *found = test_read_file(path, &nbytes);
-    cr_assert_eq(nbytes, total + 1);
-    cr_assert(memcmp(found, data, total) == 0 && found[total] == '!');
+    cr_assert_eq(nbytes, total);
+    cr_assert(memcmp(found, data, total) == 0);
     free(found);
+    free(data);
+}
+
+Test(sink, extents_lie_where_the_position_skips_them)
+{
+    const char *path = test_temp_path("a");
+    size_t total = 10000000, nbytes;
+    unsigned char *data = malloc(total);
+    for (size_t i = 0; i < total; i++) {
+        data[i] = (unsigned char)(i * 31 + i / 997);
+    }
+    lks_extent_t extents[] = {{.data = data, .nbytes = total, .offset = 5},
+                              {.data = data, .nbytes = 0, .offset = 7},
+                              {.data = data + 3, .nbytes = 40000, .offset = total + 6}};
+    assert_ok(lks_sink_create(path, &sink));
+    lks_sink_set_threads(sink, 3);
+    assert_ok(lks_sink_write_extents(sink, extents, 3));
+    cr_assert_eq(lks_sink_position(sink), 0);
+    lks_sink_write(sink, "begin", 5);
+    lks_sink_skip(sink, total);
+    lks_sink_write(sink, "-", 1);
+    lks_sink_skip(sink, 40000);
+    lks_sink_write(sink, "end", 3);
+    cr_assert_eq(lks_sink_position(sink), total + 40009);
+    assert_ok(lks_sink_commit(sink, false));
+    cr_assert_eq(extents[0].crc, lks_crc32(0, data, total));
+    cr_assert_eq(extents[1].crc, 0);
+    cr_assert_eq(extents[2].crc, lks_crc32(0, data + 3, 40000));
+    unsigned char *found = test_read_file(path, &nbytes);
+    cr_assert_eq(nbytes, total + 40009);
+    cr_assert(memcmp(found, "begin", 5) == 0 && memcmp(found + 5, data, total) == 0);
+    cr_assert(found[total + 5] == '-' && memcmp(found + total + 6, data + 3, 40000) == 0);
+    cr_assert(memcmp(found + total + 40006, "end", 3) == 0);
+    free(found);
+    free(data);
+}
+
+Test(sink, a_failure_in_one_of_many_threads_is_reported_at_commit)
+{
+    const char *path = test_temp_path("a");
+    size_t total = (size_t)64 << 20;
+    test_write_file(path, "old", 3);
+    unsigned char *data = calloc(total, 1);
+    lks_extent_t extents[] = {{.data = data, .nbytes = total / 2},
+                              {.data = data, .nbytes = total / 2, .offset = total / 2}};
+    (void)signal(SIGXFSZ, SIG_IGN);
+    const struct rlimit limit = {.rlim_cur = 30 << 20, .rlim_max = 30 << 20};
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    for (size_t threads = 1; threads < 6; threads++) {
+        assert_ok(lks_sink_create(path, &sink));
+        lks_sink_set_threads(sink, threads);
+        assert_ok(lks_sink_write_extents(sink, extents, 2));
+        lks_sink_write(sink, "never", 5);
+        assert_fails(lks_sink_commit(sink, true), LKS_ERR_IO, "a': File too large");
+        assert_holds(path, "old");
+        cr_assert_eq(file_count(), 1);
+    }
     free(data);
 }
 

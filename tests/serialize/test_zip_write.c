@@ -50,12 +50,12 @@ static void assert_libzip_reads(zip_t *zip, const char *name, const void *data, 
 
 Test(zip_write, libzip_finds_the_archive_consistent)
 {
-    static char large[700000]; /* more than the sink's buffer and chunk */
+    static char large[700000]; /* more than the sink's buffer */
     for (size_t i = 0; i < sizeof large; i++) {
         large[i] = (char)(i * 7 + i / 251);
     }
-    static const size_t sizes[] = {0,     1,     63,     64,     65,     4096,
-                                   65536, 65537, 131072, 262144, 262145, 700000};
+    static const size_t sizes[] = {0,     1,     63,    64,     65,     4096,   32768,
+                                   32769, 65536, 65537, 131072, 262144, 262145, 700000};
     enum { COUNT = sizeof sizes / sizeof *sizes };
     char name[32];
     for (size_t i = 0; i < COUNT; i++) {
@@ -96,10 +96,12 @@ Test(zip_write, payloads_lie_at_multiples_of_64)
 
 Test(zip_write, more_than_65535_records_take_zip64)
 {
+    static size_t numbers[66000];
     char name[32];
     for (size_t i = 0; i < 66000; i++) {
+        numbers[i] = i;
         (void)snprintf(name, sizeof name, "r/%zu", i);
-        lks_zip_writer_add(&writer, name, &i, sizeof i);
+        lks_zip_writer_add(&writer, name, &numbers[i], sizeof i);
     }
     end();
     size_t last = 65999;
@@ -127,23 +129,49 @@ Test(zip_write, an_archive_fits_its_bound)
         lks_zip_writer_add(&writer, name, data, i);
         bound += lks_zip_record_bound(strlen(name), i);
     }
+    assert_ok(lks_zip_writer_flush(&writer));
     cr_assert_leq(lks_sink_position(writer.sink) + writer.directory.length, bound);
     end();
 }
 
-Test(zip_write, same_records_same_bytes)
+/* Small records, large ones and some of several blocks; all of it with that many threads. */
+static unsigned char *write_mixed(const unsigned char *data, size_t threads, size_t *nbytes)
 {
-    unsigned char *found[2];
-    size_t nbytes[2];
-    for (int i = 0; i < 2; i++) {
-        if (i > 0) {
-            begin();
+    static const size_t sizes[] = {5, 32769, 20000000, 0, 31, 9000000, 100000, 8388608, 8388609, 7};
+    lks_sink_set_threads(writer.sink, threads);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "root/data/%zu", i);
+        lks_zip_writer_add(&writer, name, data + i, sizes[i]);
+        if (i == 6) {
+            assert_ok(lks_zip_writer_flush(&writer));
+            assert_ok(lks_zip_writer_flush(&writer));
         }
-        lks_zip_writer_add(&writer, "a/b", "hello", 5);
-        end();
-        found[i] = test_read_file(path, &nbytes[i]);
     }
-    cr_assert(nbytes[0] == nbytes[1] && memcmp(found[0], found[1], nbytes[0]) == 0);
-    free(found[0]);
-    free(found[1]);
+    end();
+    return test_read_file(path, nbytes);
+}
+
+Test(zip_write, same_records_same_bytes_whatever_the_number_of_threads)
+{
+    size_t nbytes, total = 20000100;
+    unsigned char *data = malloc(total);
+    for (size_t i = 0; i < total; i++) {
+        data[i] = (unsigned char)(i * 31 + i / 997);
+    }
+    unsigned char *one = write_mixed(data, 1, &nbytes);
+    zip_t *zip = open_strictly();
+    assert_libzip_reads(zip, "root/data/2", data + 2, 20000000);
+    assert_libzip_reads(zip, "root/data/8", data + 8, 8388609);
+    cr_assert_eq(zip_close(zip), 0);
+    for (size_t threads = 0; threads < 6; threads++) {
+        begin();
+        size_t found_nbytes;
+        unsigned char *found = write_mixed(data, threads, &found_nbytes);
+        cr_assert(found_nbytes == nbytes && memcmp(found, one, nbytes) == 0, "%zu threads",
+                  threads);
+        free(found);
+    }
+    free(one);
+    free(data);
 }
