@@ -3,6 +3,7 @@
 #include "serialize/folder.h"
 #include "core/strbuf.h"
 #include "serialize/sink_path.h"
+#include "serialize/temporary.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,6 +16,7 @@
 
 struct lks_folder {
     char *target, *temporary; /* after symbolic links; beside it */
+    int lock;                 /* the temporary one, open; -1: none */
     bool exists;              /* the target */
     bool (*is_part)(const char *name);
 };
@@ -63,26 +65,13 @@ static lks_status_t check_entries(const lks_folder_t *folder)
     return status;
 }
 
-/* Removes a directory and the files in it. What cannot be removed stays. */
-static void remove_directory(const char *path)
-{
-    DIR *entries = opendir(path);
-    if (!entries) {
-        return;
-    }
-    for (const struct dirent *entry; (entry = readdir(entries));) {
-        if (!is_dots(entry->d_name)) {
-            (void)unlinkat(dirfd(entries), entry->d_name, 0);
-        }
-    }
-    (void)closedir(entries);
-    (void)rmdir(path);
-}
-
 /* --- life --------------------------------------------------------------------------------------- */
 
 static void folder_free(lks_folder_t *folder)
 {
+    if (folder->lock >= 0) {
+        (void)close(folder->lock);
+    }
     free(folder->target);
     free(folder->temporary);
     free(folder);
@@ -115,6 +104,28 @@ static lks_status_t check_target(lks_folder_t *folder, mode_t *mode)
     return S_ISDIR(info.st_mode) ? check_entries(folder) : fail_io(folder->target, ENOTDIR);
 }
 
+/* The directory may be taken for litter before its lock is there; then the lock fails and the next name is tried. */
+static lks_status_t create_temporary(lks_folder_t *folder, mode_t mode)
+{
+    for (int attempt = 0; attempt < 100; attempt++) {
+        free(folder->temporary);
+        folder->temporary = lks_temporary_name(folder->target);
+        if (!folder->temporary) {
+            return no_memory(folder->target);
+        }
+        if (mkdir(folder->temporary, mode) != 0) {
+            return fail_io(folder->target, errno);
+        }
+        folder->lock = open(folder->temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (folder->lock < 0 || lks_temporary_lock(folder->temporary, folder->lock)) {
+            return LKS_OK; /* a directory of that mode cannot be opened by others either */
+        }
+        (void)close(folder->lock);
+        folder->lock = -1;
+    }
+    return fail_io(folder->target, EEXIST);
+}
+
 lks_status_t lks_folder_create(const char *path, bool (*is_part)(const char *name),
                                lks_folder_t **out)
 {
@@ -123,19 +134,16 @@ lks_status_t lks_folder_create(const char *path, bool (*is_part)(const char *nam
         return no_memory(path);
     }
     folder->is_part = is_part;
+    folder->lock = -1;
     lks_status_t status;
     mode_t mode = 0;
     LKS_GOTO(find_target(path, &folder->target), free_folder);
     LKS_GOTO(check_target(folder, &mode), free_folder);
-    folder->temporary = lks_sink_path_temporary(folder->target);
-    if (!folder->temporary) {
-        status = no_memory(path);
-        goto free_folder;
+    if (folder
+            ->exists) { /* else one of them may be all that is left of it: see exchange_in_steps */
+        lks_temporary_sweep(folder->target);
     }
-    if (mkdir(folder->temporary, mode) != 0) {
-        status = fail_io(folder->target, errno);
-        goto free_folder;
-    }
+    LKS_GOTO(create_temporary(folder, mode), free_folder);
     *out = folder;
     return LKS_OK;
 
@@ -160,7 +168,7 @@ lks_status_t lks_folder_file(lks_folder_t *folder, const char *name, lks_sink_t 
  * beside, whole. The old one ends up under the temporary name. */
 static int exchange_in_steps(const lks_folder_t *folder)
 {
-    char *aside = lks_sink_path_temporary(folder->target);
+    char *aside = lks_temporary_name(folder->target);
     if (!aside) {
         return ENOMEM;
     }
@@ -197,7 +205,10 @@ lks_status_t lks_folder_commit(lks_folder_t *folder, bool sync)
         status = lks_sink_path_sync_directory(folder->target);
     }
     if (reason || folder->exists) {
-        remove_directory(folder->temporary);
+        lks_temporary_remove_directory(folder->temporary);
+    }
+    if (!reason) {
+        lks_temporary_sweep(folder->target);
     }
     folder_free(folder);
     return status;
@@ -206,7 +217,7 @@ lks_status_t lks_folder_commit(lks_folder_t *folder, bool sync)
 void lks_folder_discard(lks_folder_t *folder)
 {
     if (folder) {
-        remove_directory(folder->temporary);
+        lks_temporary_remove_directory(folder->temporary);
         folder_free(folder);
     }
 }

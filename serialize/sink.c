@@ -205,6 +205,14 @@ void lks_sink_copy_file(lks_sink_t *sink, int fd, uint64_t nbytes)
 
 /* --- the end ------------------------------------------------------------------------------------ */
 
+/* Some file systems tell of a failed write when a descriptor is closed. Ours stays open: its lock must outlast the
+ * rename. */
+static bool close_a_copy(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return copy < 0 || close(copy) == 0;
+}
+
 static void finish_file(lks_sink_t *sink, bool sync)
 {
     flush(sink);
@@ -215,14 +223,14 @@ static void finish_file(lks_sink_t *sink, bool sync)
     if (!sink->failed && sync && fsync(sink->fd) != 0) {
         fail_io(sink, "write", errno);
     }
-    if (close(sink->fd) != 0) {
+    if (!sink->failed && !close_a_copy(sink->fd)) {
         fail_io(sink, "write", errno);
     }
-    sink->fd = -1;
 }
 
 static void sink_free(lks_sink_t *sink)
 {
+    (void)close(sink->fd);
     lks_sink_path_fini(&sink->path);
     (void)pthread_mutex_destroy(&sink->lock);
     free(sink);
@@ -245,9 +253,6 @@ void lks_sink_discard(lks_sink_t *sink)
 {
     if (!sink) {
         return;
-    }
-    if (sink->fd >= 0) {
-        (void)close(sink->fd);
     }
     lks_sink_path_remove(&sink->path);
     sink_free(sink);

@@ -2,20 +2,18 @@
 /* sink_path.c - see sink_path.h. */
 #include "serialize/sink_path.h"
 #include "core/strbuf.h"
-#include "serialize/hashmap.h"
+#include "serialize/temporary.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LINKS_MAX 40      /* as the kernel */
-#define TEMP_NAME_MAX 200 /* of the target's name in the temporary one, so that NAME_MAX holds */
+#define LINKS_MAX 40 /* as the kernel */
 
 static lks_status_t no_memory(const char *path)
 {
@@ -84,37 +82,36 @@ static lks_status_t inspect_target(const char *target, bool *exists, struct stat
     return LKS_OK;
 }
 
-char *lks_sink_path_temporary(const char *target)
+/* One attempt; `*fd` is -1 if another name is to be tried. */
+static lks_status_t try_temporary(lks_sink_path_t *path, mode_t mode, int *fd)
 {
-    static _Atomic uint64_t counter;
-    uint64_t tag = lks_mix64(lks_hash_seed() + atomic_fetch_add(&counter, 1)) ^ (uint64_t)getpid();
-    size_t directory = directory_length(target);
-    lks_strbuf_t name = {0};
-    lks_strbuf_append(&name, target, directory);
-    lks_strbuf_appendf(&name, ".%.*s.%016llx.tmp", TEMP_NAME_MAX, target + directory,
-                       (unsigned long long)tag);
-    if (!lks_strbuf_ok(&name)) {
-        lks_strbuf_fini(&name);
+    *fd = -1;
+    char *name = lks_temporary_name(path->target);
+    if (!name) {
+        return no_memory(path->target);
     }
-    return name.data;
+    int made = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    int reason = made < 0 ? errno : 0;
+    if (made >= 0 && lks_temporary_lock(name, made)) {
+        path->temporary = name;
+        *fd = made;
+        return LKS_OK;
+    }
+    free(name);
+    if (made >= 0) {
+        (void)close(made);
+    } else if (reason != EEXIST) {
+        return lks_fail(LKS_ERR_IO, "cannot write '%s': %s", path->target, strerror(reason));
+    }
+    return LKS_OK;
 }
 
 static lks_status_t create_temporary(lks_sink_path_t *path, mode_t mode, int *fd)
 {
     for (int attempt = 0; attempt < 100; attempt++) {
-        path->temporary = lks_sink_path_temporary(path->target);
-        if (!path->temporary) {
-            return no_memory(path->target);
-        }
-        *fd = open(path->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        LKS_TRY(try_temporary(path, mode, fd));
         if (*fd >= 0) {
             return LKS_OK;
-        }
-        int reason = errno;
-        free(path->temporary);
-        path->temporary = NULL;
-        if (reason != EEXIST) {
-            return lks_fail(LKS_ERR_IO, "cannot write '%s': %s", path->target, strerror(reason));
         }
     }
     return lks_fail(LKS_ERR_IO, "cannot write '%s': no free name for a temporary file",
@@ -138,6 +135,7 @@ lks_status_t lks_sink_path_open(const char *path, lks_sink_path_t *out, int *fd)
     bool exists;
     lks_status_t status;
     LKS_GOTO(inspect_target(made.target, &exists, &info), free_path);
+    lks_temporary_sweep(made.target);
     /* A replacement is private until it has the old file's mode: that one may be secret. */
     LKS_GOTO(create_temporary(&made, exists ? 0600 : 0666, fd), free_path);
     if (exists) {

@@ -11,8 +11,9 @@ typedef struct lks_sink_path {
     char *temporary; /* in the same directory */
 } lks_sink_path_t;
 
-/** Resolves `path` and creates the temporary file, with the mode and, where permitted, the owner of the file
- *  it will replace. Errors: IO, NO_MEMORY. */
+/** Resolves `path`, removes what killed saves left beside it (temporary.h) and creates the temporary file, with the
+ *  mode and, where permitted, the owner of the file it will replace. Keep `*fd` open until it is in place or
+ *  removed: its lock says that somebody is at it. Errors: IO, NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_sink_path_open(const char *path, lks_sink_path_t *out, int *fd);
 
 /** Renames the temporary file over the target and, if `sync`, syncs the directory; removes the temporary
@@ -22,10 +23,6 @@ LKS_NODISCARD lks_status_t lks_sink_path_replace(const lks_sink_path_t *path, bo
 /** Follows the symbolic links of `path`, the last of which may point to nothing yet; the result is to be freed.
  *  Errors: IO, NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_sink_path_resolve(const char *path, char **out);
-
-/** A name for something temporary beside `target`, ".<name>.<16 hex digits>.tmp", to be freed; NULL when memory ran
- *  out. */
-char *lks_sink_path_temporary(const char *target);
 
 /** Syncs the directory in which `target` lies. Errors: IO, NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_sink_path_sync_directory(const char *target);
