@@ -405,7 +405,8 @@ lks_status_t lks_zip_open(const void *data, size_t size, lks_zip_t *out)
     lks_bytes_t archive = lks_bytes_of(data, size);
     directory_t where = {0};
     LKS_TRY(read_end(&archive, &where));
-    lks_zip_t zip = {.data = data, .size = size, .directory = where.offset};
+    lks_zip_t zip = {
+        .data = data, .size = size, .directory = where.offset, .directory_size = where.size};
     /* The count was compared with the directory's size, so this is a small multiple of the file. */
     zip.entries = calloc((size_t)where.count + 1, sizeof *zip.entries);
     if (!zip.entries || !lks_strmap_reserve(&zip.by_name, (size_t)where.count)) {

@@ -32,7 +32,8 @@ typedef struct lks_zip_entry {
 typedef struct lks_zip {
     const unsigned char *data;
     size_t size;
-    uint64_t directory;       /* its offset: payloads end there */
+    uint64_t directory; /* its offset: payloads end there */
+    uint64_t directory_size;
     lks_zip_entry_t *entries; /* in the directory's order */
     size_t count;
     lks_strmap_t by_name;

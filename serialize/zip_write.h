@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* zip_write.h - writing a zip archive of stored records, laid out as torch does: payloads start at multiples
- * of 64 bytes (a filler in the local header's extra field sees to it), so that a mapped file gives aligned
- * tensors. CRC-32 and sizes are in both headers. zip64 where sizes, offsets or counts ask for it.
- * Same records, same bytes: the archive holds no time. */
+ * of 64 bytes, so that a mapped file gives aligned tensors. CRC-32 and sizes are in both headers. */
 #ifndef LOCKSTEP_SERIALIZE_ZIP_WRITE_H
 #define LOCKSTEP_SERIALIZE_ZIP_WRITE_H
 
-#include "core/strbuf.h"
 #include "serialize/sink.h"
+#include "serialize/zip_record.h"
 
 #include <lockstep/status.h>
 
-typedef struct lks_zip_record lks_zip_record_t;
+typedef struct lks_zip_waiting lks_zip_waiting_t;
 
 /** Zeroed but for `sink` it is an empty archive. Errors stick, in the sink or here. */
 typedef struct lks_zip_writer {
     lks_sink_t *sink;
-    lks_zip_record_t *records; /* added and not yet written */
+    lks_zip_waiting_t *records; /* added and not yet written */
     size_t waiting, capacity;
     lks_strbuf_t names;     /* of those */
+    lks_strbuf_t head;      /* the local header that is being written */
     lks_strbuf_t directory; /* the central one, as far as it is known */
     uint64_t count;
     uint64_t names_hash, crcs_hash; /* of all records written so far */
@@ -36,9 +35,5 @@ LKS_NODISCARD lks_status_t lks_zip_writer_flush(lks_zip_writer_t *writer);
 /** Flushes and ends the archive. Errors: NO_MEMORY. (The sink reports its own at commit.) */
 LKS_NODISCARD lks_status_t lks_zip_writer_finish(lks_zip_writer_t *writer);
 void lks_zip_writer_fini(lks_zip_writer_t *writer);
-
-/** At most this many bytes of archive belong to a record; and to an archive besides its records. */
-uint64_t lks_zip_record_bound(size_t name_length, uint64_t nbytes);
-uint64_t lks_zip_end_bound(void);
 
 #endif

@@ -104,8 +104,9 @@ Test(temporary, two_directories_in_the_making_do_not_meet)
 Test(temporary, what_only_looks_like_it_stays)
 {
     static const char *const names[] = {
-        ".a.pt.0123456789abcdef.tmp2", ".a.pt.0123456789abcde.tmp",  ".a.pt.0123456789ABCDEF.tmp",
-        ".b.pt.0123456789abcdef.tmp",  ".a.pt2.0123456789abcdef.tmp", "a.pt.0123456789abcdef.tmp",
+        ".a.pt.0123456789abcdef.tmp2", ".a.pt.0123456789abcde.tmp",
+        ".a.pt.0123456789ABCDEF.tmp",  ".b.pt.0123456789abcdef.tmp",
+        ".a.pt2.0123456789abcdef.tmp", "a.pt.0123456789abcdef.tmp",
         ".a.pt.0123456789abcdef",      ".a.pt",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
