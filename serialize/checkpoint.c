@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* checkpoint.c - the calls of checkpoint.h over the table of formats. */
 #include "serialize/format.h"
+#include "serialize/in_place.h"
 #include "serialize/pack.h"
 #include "serialize/value_node.h"
 
@@ -257,6 +258,22 @@ lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
     lks_status_t status = format->save ? save_file(format, path, tree, options)
                                        : save_folder(format, path, tree, options);
     return save_status(status, path);
+}
+
+lks_update_options_t lks_update_options_default(void)
+{
+    return (lks_update_options_t){.sync = true};
+}
+
+lks_status_t lks_checkpoint_update(lks_checkpoint_t *checkpoint, const lks_tree_t *tree,
+                                   const lks_update_options_t *options)
+{
+    const lks_update_options_t defaults = lks_update_options_default();
+    const lks_opened_t opened = {.format = checkpoint->format,
+                                 .state = checkpoint->state,
+                                 .source = checkpoint->origin.source,
+                                 .path = checkpoint->path};
+    return lks_in_place_update(&opened, tree, options ? options : &defaults);
 }
 
 lks_status_t lks_checkpoint_copy(const char *from, const char *to)

@@ -32,9 +32,18 @@ typedef struct lks_torch_reader {
  *  tensor (sparse, quantized, float8, conjugated) stay objects over bare storages: nothing is lost. */
 lks_pickle_hooks_t lks_torch_read_hooks(lks_torch_reader_t *reader);
 
+/** A storage's key, "12"; need not be terminated. */
+typedef struct lks_torch_key {
+    const char *text;
+    size_t length;
+} lks_torch_key_t;
+
 /** The storages that a pickle being written has named, by key: `order[key]` is the tree's index. */
 typedef struct lks_torch_writer {
     const lks_tree_t *tree;
+    const lks_torch_key_t
+        *keys;      /* by index, those that storages already have; NULL: they are numbered as they
+                                    are first named, and what follows tells how */
     size_t *order;  /* key -> index */
     size_t *key_of; /* index -> key, SIZE_MAX if not named yet */
     size_t count;

@@ -66,17 +66,26 @@ static size_t key_of(lks_torch_writer_t *torch, size_t index)
     return torch->key_of[index];
 }
 
+static void emit_key(lks_torch_writer_t *torch, lks_pickle_writer_t *writer, size_t index)
+{
+    char number[24];
+    if (torch->keys) {
+        lks_pickle_emit_text(writer, torch->keys[index].text, torch->keys[index].length);
+    } else {
+        (void)snprintf(number, sizeof number, "%zu", key_of(torch, index));
+        lks_pickle_emit_text(writer, number, strlen(number));
+    }
+}
+
 /* ('storage', class, key, location, numel) as persistent id. */
 static void emit_storage(lks_torch_writer_t *torch, lks_pickle_writer_t *writer, size_t index,
                          const char *class_name, int64_t numel)
 {
-    char key[24];
-    (void)snprintf(key, sizeof key, "%zu", key_of(torch, index));
     const char *location = lks_tree_storage(torch->tree, index)->location;
     lks_pickle_emit(writer, LKS_OP_MARK);
     lks_pickle_emit_str(writer, "storage", 7);
     lks_pickle_emit_global(writer, class_name);
-    lks_pickle_emit_text(writer, key, strlen(key));
+    emit_key(torch, writer, index);
     lks_pickle_emit_str(writer, location, strlen(location));
     lks_pickle_emit_int(writer, numel);
     lks_pickle_emit(writer, LKS_OP_TUPLE);

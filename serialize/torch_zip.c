@@ -437,10 +437,35 @@ static lks_status_t open_archive(lks_origin_t *origin, const lks_checkpoint_limi
     return read_object(archive, limits);
 }
 
+static lks_status_t update_archive(void *state, const lks_tree_t *tree, int fd, bool sync)
+{
+    const archive_t *archive = state;
+    size_t count = lks_tree_storage_count(archive->tree);
+    const lks_zip_entry_t **records = calloc(count + 1, sizeof *records);
+    if (!records) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < count; i++) {
+        records[i] = archive->records[i].entry;
+    }
+    const lks_torch_zip_file_t file = {
+        .path = archive->source->path,
+        .zip = &archive->zip,
+        .root = archive->root,
+        .root_length = archive->root_length,
+        .tree = archive->tree,
+        .records = records,
+    };
+    lks_status_t status = lks_torch_zip_update(&file, tree, fd, sync);
+    free(records);
+    return status;
+}
+
 const lks_format_t lks_format_torch_zip = {
     .name = "torch_zip",
     .probe = probe,
     .open = open_archive,
     .close = close_archive,
     .save = lks_torch_zip_save,
+    .update = update_archive,
 };

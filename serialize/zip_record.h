@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 typedef struct lks_zip_record {
-    const char *name; /* relative; need not be terminated */
+    const char *name;   /* relative; need not be terminated */
     size_t name_length; /* less than 64 KiB */
-    uint64_t header; /* offset of the local header */
+    uint64_t header;    /* offset of the local header */
     uint64_t size;
     uint32_t crc;
 } lks_zip_record_t;

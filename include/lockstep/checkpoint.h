@@ -100,6 +100,29 @@ LKS_API lks_save_options_t lks_save_options_default(void);
 LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
                                                        const lks_save_options_t *options);
 
+typedef struct lks_update_options {
+    bool
+        sync; /**< the steps wait for the disk, so that losing power is harmless too; default true */
+    /** Also a file that has other names (hard links), which change with it; default false: it is refused. */
+    bool linked;
+} lks_update_options_t;
+
+LKS_API lks_update_options_t lks_update_options_default(void);
+
+/** Makes `tree` the values of the file that `checkpoint` has open, in place: what is written is as long as the names
+ *  and shapes in it, however large the tensors are. Tensors of `tree` lie in storages of the checkpoint, as in a copy
+ *  of its tree with other keys; the bytes of storages are neither read nor written. At every instant the file is the
+ *  old checkpoint or the new one, for a process that is killed and, with `sync`, for a machine that loses power. The
+ *  file grows by what was written; storages that no tensor names any more stay in it, as does the old tree: saving
+ *  to a new file leaves them behind.
+ *  The checkpoint goes on showing the old values: close it. `options` may be NULL.
+ *  Errors, the file as it was: UNSUPPORTED (a format other than torch_zip, or not a file of its own; a tensor that lies
+ *  elsewhere; a value the format cannot hold), IO (no permission, full disk; another process is changing the file, or
+ *  did since it was opened; hard links), INVALID_ARG (the tree failed or has no root), NO_MEMORY. */
+LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_update(lks_checkpoint_t *checkpoint,
+                                                         const lks_tree_t *tree,
+                                                         const lks_update_options_t *options);
+
 /** Copies the file `from` to `to` with the same care (temporary file, fsync, rename); shares blocks where
  *  the file system can. Errors: IO. */
 LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_copy(const char *from, const char *to);
