@@ -30,10 +30,6 @@ SEQUENCES = {"list", "tuple"}
 DICTS = {"dict", "OrderedDict", "defaultdict"}
 KEY_KINDS = {"none", "bool", "float", "bytes", "tuple", "tensor"}
 
-# Tensors that the listing leaves out, by a key or the dtype of their entry.
-UNLISTED = {"metadata", "qscheme", "components", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2",
-            "float8_e4m3fnuz", "float8_e5m2fnuz"}
-
 
 # --- the bytes of storages, {key: bytes} ----------------------------------------------------------
 
@@ -130,9 +126,10 @@ class Listing:
         self.lines.append(f"{escaped(place.encode('utf-8', 'surrogatepass'))}\t{text}")
 
     def tensor(self, place, tensor):
-        if UNLISTED & {*tensor, tensor["dtype"]} or tensor.get("device") == "meta":
+        if "storage" not in tensor:  # sparse, meta: calls that the listing leaves out
             return
-        flags = (" param" if tensor.get("param") else "") + (" grad" if tensor["requires_grad"] else "")
+        flags = {"param": tensor.get("param"), "grad": tensor["requires_grad"], **tensor.get("metadata", {})}
+        flags = "".join(f" {name}" for name, is_set in flags.items() if is_set)
         self.line(place, f"tensor {tensor['dtype']} {tuple(tensor['shape'])} {tuple(tensor['stride'])} "
                          f"{tensor['offset']}{flags} {zlib.crc32(self.packed(tensor)):08x}")
 
