@@ -15,11 +15,11 @@
 static lks_status_t check_request(const lks_opened_t *opened, const lks_tree_t *tree)
 {
     if (!opened->format->update || !opened->source || !opened->source->mapped) {
-        return lks_fail(LKS_ERR_UNSUPPORTED,
-                        "cannot change '%s' in place: only a torch_zip file can be, and this is %s; "
-                        "write a new one (lockstep convert IN OUT)",
-                        opened->path,
-                        opened->format->update ? "not a file of its own" : opened->format->name);
+        return lks_fail(
+            LKS_ERR_UNSUPPORTED,
+            "cannot change '%s' in place: only a torch_zip file can be, and this is %s; "
+            "write a new one (lockstep convert IN OUT)",
+            opened->path, opened->format->update ? "not a file of its own" : opened->format->name);
     }
     if (lks_tree_status(tree) != LKS_OK) {
         return lks_fail(LKS_ERR_INVALID_ARG, "changing '%s': building its values failed: %s",
@@ -85,8 +85,8 @@ lks_status_t lks_in_place_update(const lks_opened_t *opened, const lks_tree_t *t
     }
     lks_status_t status;
     LKS_GOTO(check_file(opened, fd, options->linked), close_file);
-    status = update_status(opened->format->update(opened->state, tree, fd, options->sync),
-                           opened->path);
+    status =
+        update_status(opened->format->update(opened->state, tree, fd, options->sync), opened->path);
 
 close_file:
     (void)close(fd);

@@ -63,8 +63,7 @@ static lks_status_t check_unique(const lks_optim_params_t *o)
 {
     lks_value_t *numbers = lks_value_dict(o->tree), *names = lks_value_dict(o->tree);
     for (size_t i = 0; i < o->count; i++) {
-        lks_value_set(o->tree, numbers, o->params[i].old_key,
-                      lks_value_none(o->tree));
+        lks_value_set(o->tree, numbers, o->params[i].old_key, lks_value_none(o->tree));
         lks_value_set(o->tree, names, o->params[i].key, lks_value_none(o->tree));
         LKS_TRY(lks_tree_status(o->tree));
         if (lks_value_count(names) != i + 1) {
@@ -86,7 +85,8 @@ static lks_status_t check_unique(const lks_optim_params_t *o)
     return LKS_OK;
 }
 
-static lks_status_t by_name(lks_optim_params_t *o, const char *const *names, size_t count, lks_value_t **out)
+static lks_status_t by_name(lks_optim_params_t *o, const char *const *names, size_t count,
+                            lks_value_t **out)
 {
     if (!names) {
         LKS_TRY(names_from_groups(o));
@@ -129,7 +129,8 @@ static lks_status_t find_orders(lks_optim_params_t *o, const lks_key_table_t *ta
     for (size_t i = 0; i < o->count; i++) {
         o->params[i].order = lks_key_table_find(table, o->params[i].name);
         if (o->params[i].order == SIZE_MAX) {
-            return lks_optim_mismatch("its parameter", o->params[i].name, "is not one of the model's");
+            return lks_optim_mismatch("its parameter", o->params[i].name,
+                                      "is not one of the model's");
         }
     }
     return LKS_OK;
@@ -177,7 +178,8 @@ static lks_status_t check_names_unique(const lks_optim_params_t *o)
     return LKS_OK;
 }
 
-static lks_status_t by_index(lks_optim_params_t *o, const char *const *names, size_t count, lks_value_t **out)
+static lks_status_t by_index(lks_optim_params_t *o, const char *const *names, size_t count,
+                             lks_value_t **out)
 {
     for (size_t i = 0; i < o->count; i++) {
         o->params[i].name = name_of(o->params[i].old_key);

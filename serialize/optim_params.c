@@ -69,14 +69,15 @@ static lks_status_t list_params(lks_optim_params_t *o, lks_value_kind_t kind)
                                 g, lks_value_kind_name(lks_value_kind(key)),
                                 lks_value_kind_name(kind));
             }
-            *param = (lks_optim_param_t){.old_key = key, .group = g, .order = (size_t)(param - o->params)};
+            *param = (lks_optim_param_t){
+                .old_key = key, .group = g, .order = (size_t)(param - o->params)};
         }
     }
     return LKS_OK;
 }
 
-lks_status_t lks_optim_params_init(lks_optim_params_t *o, lks_tree_t *tree, const lks_value_t *optimizer,
-                               lks_value_kind_t kind)
+lks_status_t lks_optim_params_init(lks_optim_params_t *o, lks_tree_t *tree,
+                                   const lks_value_t *optimizer, lks_value_kind_t kind)
 {
     *o = (lks_optim_params_t){.tree = tree};
     LKS_TRY(lks_tree_status(tree));
@@ -94,8 +95,8 @@ lks_status_t lks_optim_params_init(lks_optim_params_t *o, lks_tree_t *tree, cons
 /* --- writing ------------------------------------------------------------------------------------ */
 
 /* The group with its parameters' new keys, and its names in their order. */
-static lks_value_t *write_group(const lks_optim_params_t *o, const lks_value_t *group, const lks_optim_param_t *params,
-                                size_t count)
+static lks_value_t *write_group(const lks_optim_params_t *o, const lks_value_t *group,
+                                const lks_optim_param_t *params, size_t count)
 {
     lks_value_t *keys = lks_value_list(o->tree), *names = NULL, *written = lks_value_dict(o->tree);
     if (lks_optim_list(group, "param_names")) {
@@ -151,8 +152,7 @@ static lks_status_t stray_state(const lks_optim_params_t *o)
 {
     lks_value_t *params = lks_value_dict(o->tree);
     for (size_t i = 0; i < o->count; i++) {
-        lks_value_set(o->tree, params, o->params[i].old_key,
-                      lks_value_none(o->tree));
+        lks_value_set(o->tree, params, o->params[i].old_key, lks_value_none(o->tree));
     }
     LKS_TRY(lks_tree_status(o->tree));
     for (size_t i = 0; i < lks_value_count(o->states); i++) {
@@ -183,4 +183,3 @@ lks_status_t lks_optim_params_write(lks_optim_params_t *o, lks_value_t **out)
     *out = o->result;
     return LKS_OK;
 }
-

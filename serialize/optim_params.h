@@ -12,7 +12,7 @@
 typedef struct lks_optim_param {
     lks_name_t name;
     lks_value_t *old_key, *key; /* in the groups that were read, and that are written */
-    size_t group, order; /* order: where it stands in the model */
+    size_t group, order;        /* order: where it stands in the model */
 } lks_optim_param_t;
 
 typedef struct lks_optim_params {

@@ -113,8 +113,8 @@ static void make_id(update_t *update)
         const lks_zip_entry_t *entry = &zip->entries[i];
         bool pickle = entry == update->old[PICKLE];
         if (!update->drop[i] || pickle) {
-            uint32_t crc = pickle ? lks_crc32(0, update->pickle.data, update->pickle.length)
-                                  : entry->crc;
+            uint32_t crc =
+                pickle ? lks_crc32(0, update->pickle.data, update->pickle.length) : entry->crc;
             names = lks_hash_bytes(names, entry->name, entry->name_length);
             crcs = lks_mix64(crcs + crc + 1);
         }
@@ -133,8 +133,7 @@ static lks_status_t write_archive(update_t *update, int fd, bool sync)
 {
     find_replaced(update);
     lks_zip_addition_t additions[2];
-    additions[PICKLE] =
-        replace(update->old[PICKLE], update->pickle.data, update->pickle.length);
+    additions[PICKLE] = replace(update->old[PICKLE], update->pickle.data, update->pickle.length);
     if (update->old[ID]) {
         make_id(update);
         additions[ID] = replace(update->old[ID], update->id, ID_SIZE);

@@ -28,9 +28,8 @@ static uint64_t end_of(const tail_t *tail)
 /* A record of the old directory as it stands there: names lie behind the fixed part of their entry. */
 static const char *central_of(const lks_zip_t *zip, size_t index)
 {
-    return index < zip->count
-               ? zip->entries[index].name - ZIP_CENTRAL_SIZE
-               : (const char *)zip->data + zip->directory + zip->directory_size;
+    return index < zip->count ? zip->entries[index].name - ZIP_CENTRAL_SIZE
+                              : (const char *)zip->data + zip->directory + zip->directory_size;
 }
 
 static void put_records(const lks_zip_update_t *update, tail_t *tail)

@@ -4,12 +4,15 @@
 #define LOCKSTEP_CLI_CLI_H
 
 #include "runtime/cli/options.h"
+#include "runtime/cli/sizes.h"
 
+#include <lockstep/checkpoint.h>
 #include <lockstep/trainer.h>
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DIFFERS = 3 };
 
-extern const command_t train_command, eval_command, predict_command, inspect_command, diff_command;
+extern const command_t train_command, eval_command, predict_command, inspect_command, diff_command,
+    convert_command;
 
 /** Prints "lockstep: <sentence>" of this thread's last error and returns the exit code of its status:
  *  2 for INVALID_ARG, 3 for MISMATCH, else 1. */
@@ -20,6 +23,16 @@ int report_usage(const command_t *command);
 
 /** Flushes stdout; a result that could not be written is a failure. Returns `code` or 1. */
 int finish_output(int code);
+
+/** The flag of every command that reads checkpoints: bytes that the reader may take; `target` is a uint64_t, 0 for the
+ *  default. */
+#define OPTION_MEMORY(target)                                                                      \
+    OPTION_CUSTOM("memory-limit", "SIZE", target, parse_size, false,                               \
+                  "memory that reading may take, apart from tensors (default: 1GiB)")
+
+/** Opens a checkpoint for reading within that. Errors: as lks_checkpoint_open. */
+LKS_NODISCARD lks_status_t open_checkpoint(const char *path, uint64_t memory,
+                                           lks_checkpoint_t **out);
 
 /** Parses "cores" or "none" into a bool. */
 lks_status_t parse_bind(const char *text, void *target);

@@ -204,7 +204,8 @@ static bool views_differ(const lks_value_tensor_t *a, const lks_value_tensor_t *
 {
     char x[96], y[96];
     if (a->ndim != b->ndim || !same_numbers(a->shape, b->shape, a->ndim)) {
-        return differs(difference, "shape %s -> %s", lks_shape_format(x, sizeof x, a->ndim, a->shape),
+        return differs(difference, "shape %s -> %s",
+                       lks_shape_format(x, sizeof x, a->ndim, a->shape),
                        lks_shape_format(y, sizeof y, b->ndim, b->shape));
     }
     bool convertible = lks_dtype_is_convertible(a->dtype) && lks_dtype_is_convertible(b->dtype);

@@ -6,7 +6,8 @@
 #include <lockstep/checkpoint.h>
 
 typedef struct compare_options {
-    double rtol, atol; /* equal: |a - b| <= atol + rtol x |b|, as numpy.allclose; NaN equals NaN. Both 0: bit by bit */
+    double rtol,
+        atol; /* equal: |a - b| <= atol + rtol x |b|, as numpy.allclose; NaN equals NaN. Both 0: bit by bit */
     bool ignore_dtype; /* numbers of two dtypes are compared as numbers */
     bool strict;       /* strides, device tags, requires_grad and kinds of dict count, too */
 } compare_options_t;

@@ -5,13 +5,16 @@
 #include "runtime/cli/json_out.h"
 #include "runtime/cli/leaves.h"
 
+#include <lockstep/rename.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct diff_flags {
     compare_options_t compare;
-    bool canonical, quiet, json;
+    lks_rename_t *canonical; /* applied to both sides; NULL: none */
+    bool quiet, json;
     const char *only; /* "tensors" */
+    uint64_t memory;
 } diff_flags_t;
 
 typedef struct diff {
@@ -113,7 +116,11 @@ static void keep_tensors(leaves_t *leaves)
 
 static lks_status_t open_side(diff_t *diff, int side, const char *path)
 {
-    LKS_TRY(lks_checkpoint_open(path, NULL, &diff->sides[side]));
+    LKS_TRY(open_checkpoint(path, diff->flags->memory, &diff->sides[side]));
+    if (diff->flags->canonical) {
+        lks_tree_t *tree = lks_checkpoint_edit(diff->sides[side]);
+        LKS_TRY(lks_rename_apply(diff->flags->canonical, tree, NULL, NULL));
+    }
     const lks_value_t *root = lks_tree_root(lks_checkpoint_tree(diff->sides[side]));
     LKS_TRY(leaves_collect(root, diff->flags->compare.strict, &diff->leaves[side]));
     if (diff->flags->only) {
@@ -193,6 +200,19 @@ static lks_status_t parse_tolerance(const char *text, void *target)
     return LKS_OK;
 }
 
+static lks_status_t parse_canonical(const char *text, void *target)
+{
+    bool common = strcmp(text, "prefix") == 0;
+    if (!common && strcmp(text, "wrappers") != 0) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "wants 'wrappers' or 'prefix', not '%s'", text);
+    }
+    lks_rename_t **rename = target;
+    if (!*rename) {
+        LKS_TRY(lks_rename_create(rename));
+    }
+    return lks_rename_canonical(*rename, common);
+}
+
 static int run(int argc, char **argv)
 {
     diff_flags_t flags = {0};
@@ -205,7 +225,13 @@ static int run(int argc, char **argv)
                       "compare numbers of two dtypes as numbers"),
         OPTION_SWITCH("strict", &flags.compare.strict, false,
                       "strides, device tags, requires_grad and attributes count, too"),
-        OPTION_CUSTOM("only", "WHAT", &flags.only, parse_only, false, "tensors: nothing else counts"),
+        OPTION_CUSTOM("only", "WHAT", &flags.only, parse_only, false,
+                      "tensors: nothing else counts"),
+        OPTION_CUSTOM(
+            "canonical", "WHAT", &flags.canonical, parse_canonical, false,
+            "wrappers: without what DataParallel, DDP, FSDP, torch.compile left in names; "
+            "prefix: and what all share"),
+        OPTION_MEMORY(&flags.memory),
         OPTION_SWITCH("quiet", &flags.quiet, false, "the summary alone"),
         OPTION_SWITCH("json", &flags.json, false,
                       "one JSON object: differences, and how many of each kind"),
@@ -220,7 +246,9 @@ static int run(int argc, char **argv)
     if (status == LKS_OK && words != 2) {
         status = lks_fail(LKS_ERR_INVALID_ARG, "which two files?");
     }
-    return status == LKS_OK ? diff_files(paths, &flags) : report_usage(&diff_command);
+    int code = status == LKS_OK ? diff_files(paths, &flags) : report_usage(&diff_command);
+    lks_rename_destroy(flags.canonical);
+    return code;
 }
 
 const command_t diff_command = {

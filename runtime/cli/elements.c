@@ -75,9 +75,9 @@ lks_status_t elements_numbers(const elements_t *elements, int64_t first, int64_t
     lks_tensor_t from = {0}, to = {0};
     lks_status_t status;
     void *data = (void *)(uintptr_t)(elements->data + (size_t)first * size);
-    LKS_GOTO(lks_storage_wrap(lks_device_host(), data, (size_t)count * size, NULL, NULL,
-                              &from_storage),
-             release_storages);
+    LKS_GOTO(
+        lks_storage_wrap(lks_device_host(), data, (size_t)count * size, NULL, NULL, &from_storage),
+        release_storages);
     LKS_GOTO(lks_storage_wrap(lks_device_host(), out, (size_t)count * sizeof *out, NULL, NULL,
                               &to_storage),
              release_storages);

@@ -24,7 +24,7 @@ void elements_release(elements_t *elements);
 /** Elements [first, first + count) as numbers; `count` is at most ELEMENTS_CHUNK. Only where elements_are_numbers. */
 enum { ELEMENTS_CHUNK = 4096 };
 bool elements_are_numbers(const elements_t *elements);
-LKS_NODISCARD lks_status_t elements_numbers(const elements_t *elements, int64_t first, int64_t count,
-                                            double *out);
+LKS_NODISCARD lks_status_t elements_numbers(const elements_t *elements, int64_t first,
+                                            int64_t count, double *out);
 
 #endif

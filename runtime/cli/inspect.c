@@ -259,9 +259,9 @@ static lks_status_t print_listing(listing_t *listing, bool json)
     return LKS_OK;
 }
 
-static int inspect(const char *path, listing_t listing, bool json)
+static int inspect(const char *path, listing_t listing, uint64_t memory, bool json)
 {
-    if (lks_checkpoint_open(path, NULL, &listing.checkpoint) != LKS_OK) {
+    if (open_checkpoint(path, memory, &listing.checkpoint) != LKS_OK) {
         return report_failure();
     }
     int code =
@@ -273,11 +273,13 @@ static int inspect(const char *path, listing_t listing, bool json)
 static int run(int argc, char **argv)
 {
     bool json = false;
+    uint64_t memory = 0;
     listing_t listing = {0};
     const option_t options[] = {
         OPTION_SWITCH("json", &json, false, "one JSON object: file, format, size, tensors, values"),
         OPTION_STR("key", "PATH", &listing.key, false,
                    "only what is there or below, 'model.fc.0' (default: everything)"),
+        OPTION_MEMORY(&memory),
         OPTION_SWITCH("hash", &listing.hash, false, "with the SHA-256 of every tensor's elements"),
         OPTION_SWITCH("stats", &listing.stats, false,
                       "with minimum, maximum, mean and deviation of every tensor, zeros, NaN, inf"),
@@ -292,7 +294,8 @@ static int run(int argc, char **argv)
     if (status == LKS_OK && words != 1) {
         status = lks_fail(LKS_ERR_INVALID_ARG, "which file?");
     }
-    return status == LKS_OK ? inspect(path[0], listing, json) : report_usage(&inspect_command);
+    return status == LKS_OK ? inspect(path[0], listing, memory, json)
+                            : report_usage(&inspect_command);
 }
 
 const command_t inspect_command = {

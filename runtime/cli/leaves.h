@@ -6,7 +6,7 @@
 #include <lockstep/value.h>
 
 typedef struct leaf {
-    char *path; /* a zero follows; it may hold others */
+    char *path;              /* a zero follows; it may hold others */
     size_t nbytes, position; /* position in the tree */
     const lks_value_t *value;
 } leaf_t;

@@ -8,7 +8,8 @@
 #include <string.h>
 
 static const command_t *const commands[] = {
-    &train_command, &eval_command, &predict_command, &inspect_command, &diff_command,
+    &train_command,   &eval_command, &predict_command,
+    &inspect_command, &diff_command, &convert_command,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
@@ -37,6 +38,13 @@ int finish_output(int code)
         return EXIT_FAILED;
     }
     return code;
+}
+
+lks_status_t open_checkpoint(const char *path, uint64_t memory, lks_checkpoint_t **out)
+{
+    lks_checkpoint_limits_t limits = lks_checkpoint_limits_default();
+    limits.memory = memory > 0 ? (size_t)memory : limits.memory;
+    return lks_checkpoint_open(path, &limits, out);
 }
 
 lks_status_t parse_bind(const char *text, void *target)
@@ -73,7 +81,8 @@ static int print_help(void)
                commands[i]->summary);
     }
     printf("\n'lockstep COMMAND --help' lists its flags; 'lockstep --version' says which this is.\n"
-           "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 what should fit does not.\n");
+           "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 what should fit does "
+           "not, or differs, or is damaged.\n");
     return finish_output(EXIT_DONE);
 }
 
