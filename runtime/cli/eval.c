@@ -9,7 +9,7 @@
 typedef struct eval_flags {
     lks_eval_config_t config;
     progress_t progress;
-    bool json, non_strict;
+    bool json, load_matching;
 } eval_flags_t;
 
 #define MAX_OPTIONS 16
@@ -39,7 +39,7 @@ static size_t make_options(eval_flags_t *flags, option_t *options)
         OPTION_STR("model", "M", &c->model, false, "mlp:4,8,3 (default: what the checkpoint says)"),
         OPTION_STR("key-prefix", "P", &c->key_prefix, false,
                    "in front of parameter names (default: what the checkpoint says)"),
-        OPTION_SWITCH("non-strict", &flags->non_strict, false,
+        OPTION_SWITCH("load-matching", &flags->load_matching, false,
                       "load what fits by name and shape, leave the rest at its initial values"),
         OPTION_STR("devices", "LIST", &c->devices, false,
                    "auto, host, host:N, cuda or cuda:0,2 (default: auto)"),
@@ -74,7 +74,7 @@ static int prepare(const command_t *command, int argc, char **argv, eval_flags_t
     progress_init(&flags->progress, false);
     flags->config.observer = progress_show;
     flags->config.observer_context = &flags->progress;
-    flags->config.strict = !flags->non_strict;
+    flags->config.strict = !flags->load_matching;
     if (flags->config.label && strcmp(flags->config.label, "none") == 0) {
         flags->config.unlabelled = true;
     }

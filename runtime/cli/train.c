@@ -24,7 +24,7 @@ static lks_status_t parse_optimizer(const char *text, void *target)
 typedef struct train_flags {
     lks_train_config_t config;
     int64_t seed;
-    bool json, non_strict;
+    bool json, load_matching;
 } train_flags_t;
 
 #define MAX_OPTIONS 48
@@ -81,7 +81,7 @@ static size_t make_options(train_flags_t *flags, option_t *options)
         OPTION_STR("load", "FILE", &c->load, false, "start from a checkpoint's weights"),
         OPTION_STR("resume", "FILE", &c->resume, false,
                    "continue a checkpoint's job with its settings"),
-        OPTION_SWITCH("non-strict", &flags->non_strict, false,
+        OPTION_SWITCH("load-matching", &flags->load_matching, false,
                       "load what fits by name and shape, keep the rest"),
         OPTION_STR("key-prefix", "P", &c->key_prefix, true,
                    "in front of parameter names in files, as \"fc.\" (default: none)"),
@@ -121,7 +121,7 @@ static lks_status_t parse_flags(int argc, char **argv, train_flags_t *flags,
     }
     LKS_TRY(options_parse(options, count, argc, argv, keep, NULL, 0, &words));
     flags->config.seed = (uint64_t)flags->seed;
-    flags->config.strict = !flags->non_strict;
+    flags->config.strict = !flags->load_matching;
     if (resume && !flags->config.save_dir) {
         fprintf(stderr, "note: nothing will be saved without --save\n");
     }
