@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """read_back.py finds every file of the corpus equal to itself, and each kind of difference."""
 import collections
+import copy
 import json
 import os
 import pathlib
+import unittest
 
 import numpy
 import torch
@@ -97,6 +99,19 @@ class ReadBack(Case):
                               ({**good, "a.b": good["a.b"].T}, 1)):
             numpy.savez(pair["found"], **arrays)
             self.assertEqual(len(read_back.compare_files(pair)), count, list(arrays))
+
+    @unittest.skipIf(read_back.VERSION < (2, 0), "PyTorch 1.13 does not read today's dcp folders")
+    def test_a_folder_of_its_own_checkpoint_format(self):
+        from torch.distributed import checkpoint
+        state = {"model": {"a.b": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(3)}, "steps": [1, {"lr": 0.1}]}
+        checkpoint.save(state, checkpoint_id=self.path("folder"))
+        for change, count in ((lambda v: None, 0), (lambda v: v["model"]["n"].add_(1), 1),
+                              (lambda v: v["steps"][1].update(lr=0.2), 1), (lambda v: v["model"].pop("n"), 1)):
+            expected = copy.deepcopy(state)
+            change(expected)
+            torch.save(expected, self.path("from.pt"))
+            pair = {"expected": self.path("from.pt"), "found": self.path("folder")}
+            self.assertEqual(len(read_back.compare_files(pair)), count)
 
     def test_manifest_decides_the_exit_code(self):
         torch.save({"a": 1}, self.path("a.pt"))
