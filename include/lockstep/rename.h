@@ -7,7 +7,7 @@
  * The state dicts of a tree are its dicts with tensors under str keys, reached as lks_state_dict_find searches:
  * of dicts within each other the one with the most tensors, the outer one on a tie; so a checkpoint that has a
  * tensor or two beside its `model` is not taken for a state dict itself, and what a state dict has inside, as
- * `_extra_state`, is not one. All str keys of a state dict count as its keys, whatever is under them. Whole
+ * `_extra_state`, is not one. A dict around an optimizer's is none either. All str keys of a state dict count as its keys, whatever is under them. Whole
  * models have no keys: a module's names are its structure.
  *
  * Threads: a program belongs to one thread while it is built, then to any; a tree, to one. */

@@ -50,6 +50,19 @@ class Moves(Case):
                 self.write_by_torch(wrapped, "fc")
                 self.check(self.path("from.pt"), wrapped, "fc")
 
+    def test_whole_models_written_by_torch(self):
+        for wrapped in (False, True):
+            with self.subTest(data_parallel=wrapped):
+                torch.manual_seed(4)
+                model = Net().eval()
+                torch.save({"epoch": 1, "model": torch.nn.DataParallel(model) if wrapped else model}, self.path("whole.pt"))
+                with torch.no_grad():
+                    theirs = model(iris()[0])
+                ours, report = self.outputs(self.path("whole.pt"), "host", "fc")
+                self.assert_same_outputs(ours, theirs)
+                self.assertIn("state dict 'model'", report)
+                self.assertEqual("strip module." in report, wrapped)
+
     def test_written_by_lockstep(self):
         for world, devices in WORLDS.items():
             for wrapped in (False, True):

@@ -238,6 +238,40 @@ Test(rename, canonical_takes_off_wrappers)
     expect_canonical("w", true, "w");
 }
 
+/* {'state': {name: {}}, 'param_groups': [{'params': names, 'param_names': names}]} */
+static lks_value_t *optimizer_of(const char *names)
+{
+    char text[256];
+    const char *words[16];
+    (void)snprintf(text, sizeof text, "%s", names);
+    size_t count = test_split(text, words, 16);
+    lks_value_t *state = lks_value_dict(tree), *groups = lks_value_list(tree);
+    lks_value_t *group = lks_value_dict(tree), *params = lks_value_list(tree),
+                *param_names = lks_value_list(tree), *optimizer = lks_value_dict(tree);
+    for (size_t i = 0; i < count; i++) {
+        lks_value_t *of_param = lks_value_dict(tree);
+        lks_value_set_str(tree, of_param, "module.exp_avg", test_scalar(tree));
+        lks_value_set_str(tree, state, words[i], of_param);
+        lks_value_append(tree, params, lks_value_str(tree, words[i]));
+        lks_value_append(tree, param_names, lks_value_str(tree, words[i]));
+    }
+    lks_value_set_str(tree, group, "param_names", param_names);
+    lks_value_set_str(tree, group, "params", params);
+    lks_value_append(tree, groups, group);
+    lks_value_set_str(tree, optimizer, "state", state);
+    lks_value_set_str(tree, optimizer, "param_groups", groups);
+    return optimizer;
+}
+
+static void expect_optimizer(const lks_value_t *optimizer, const char *names)
+{
+    const lks_value_t *group = lks_value_at(lks_value_find(optimizer, "param_groups"), 0);
+    expect_words(lks_value_find(optimizer, "state"), names);
+    expect_words(lks_value_find(group, "params"), names);
+    expect_words(lks_value_find(group, "param_names"), names);
+    expect_words(lks_value_at(lks_value_find(optimizer, "state"), 0), "module.exp_avg");
+}
+
 /* --- which dicts -------------------------------------------------------------------------------- */
 
 static lks_value_t *checkpoint_of(const char *model, const char *ema)
@@ -293,6 +327,36 @@ Test(rename, what_a_state_dict_holds_is_not_one)
     apply(NULL);
     expect_words(root, "a b _extra_state");
     expect_words(lks_value_find(root, "_extra_state"), "m.inner");
+}
+
+Test(rename, a_dict_around_an_optimizer_or_a_model_is_no_state_dict)
+{
+    lks_value_t *root = root_of(lks_value_dict(tree)), *inner = dict_of("m.a m.b");
+    lks_value_set_str(tree, root, "m.loss", test_scalar(tree));
+    lks_value_set_str(tree, root, "m.optimizer", optimizer_of("m.a"));
+    assert_ok(lks_rename_strip_prefix(program, "m."));
+    apply(NULL);
+    expect_words(root, "m.loss m.optimizer");
+    expect_optimizer(lks_value_find(root, "m.optimizer"), "a");
+
+    root = root_of(lks_value_dict(tree));
+    lks_value_set_str(tree, root, "m.a", test_scalar(tree));
+    lks_value_set_str(tree, root, "m.b", test_scalar(tree));
+    lks_value_set_str(tree, root, "model", inner);
+    apply(NULL); /* as many tensors inside: then the outer one is it */
+    expect_words(root, "a b model");
+    expect_words(inner, "m.a m.b");
+}
+
+Test(rename, a_report_shows_hostile_names_harmlessly)
+{
+    lks_value_t *root = root_of(lks_value_dict(tree)), *dict = dict_of("");
+    lks_value_set_str(tree, dict, "m.\x1b[2J", test_scalar(tree));
+    lks_value_set_str(tree, root, "a\nb", dict);
+    assert_ok(lks_rename_strip_prefix(program, "m."));
+    apply(NULL);
+    cr_expect_str_eq(lks_rename_report_text(report),
+                     "'a\\x0ab': renamed 1 of 1 key (m.\\x1b[2J -> \\x1b[2J)\n");
 }
 
 Test(rename, keys_that_are_no_str_stay_where_they_are)
@@ -450,40 +514,6 @@ Test(rename, a_submodule_that_is_called_module_keeps_its_metadata)
     lks_strbuf_fini(&after);
     cr_expect_eq(lks_rename_report_changed(report), 0);
     cr_expect_str_eq(lks_rename_report_text(report), "'(root)': renamed 0 of 2 keys\n");
-}
-
-/* {'state': {name: {}}, 'param_groups': [{'params': names, 'param_names': names}]} */
-static lks_value_t *optimizer_of(const char *names)
-{
-    char text[256];
-    const char *words[16];
-    (void)snprintf(text, sizeof text, "%s", names);
-    size_t count = test_split(text, words, 16);
-    lks_value_t *state = lks_value_dict(tree), *groups = lks_value_list(tree);
-    lks_value_t *group = lks_value_dict(tree), *params = lks_value_list(tree),
-                *param_names = lks_value_list(tree), *optimizer = lks_value_dict(tree);
-    for (size_t i = 0; i < count; i++) {
-        lks_value_t *of_param = lks_value_dict(tree);
-        lks_value_set_str(tree, of_param, "module.exp_avg", test_scalar(tree));
-        lks_value_set_str(tree, state, words[i], of_param);
-        lks_value_append(tree, params, lks_value_str(tree, words[i]));
-        lks_value_append(tree, param_names, lks_value_str(tree, words[i]));
-    }
-    lks_value_set_str(tree, group, "param_names", param_names);
-    lks_value_set_str(tree, group, "params", params);
-    lks_value_append(tree, groups, group);
-    lks_value_set_str(tree, optimizer, "state", state);
-    lks_value_set_str(tree, optimizer, "param_groups", groups);
-    return optimizer;
-}
-
-static void expect_optimizer(const lks_value_t *optimizer, const char *names)
-{
-    const lks_value_t *group = lks_value_at(lks_value_find(optimizer, "param_groups"), 0);
-    expect_words(lks_value_find(optimizer, "state"), names);
-    expect_words(lks_value_find(group, "params"), names);
-    expect_words(lks_value_find(group, "param_names"), names);
-    expect_words(lks_value_at(lks_value_find(optimizer, "state"), 0), "module.exp_avg");
 }
 
 Test(rename, optimizers_follow_the_state_dict_that_has_their_names)
