@@ -37,11 +37,12 @@ static const lks_value_t *dict_in(const lks_value_t *state, const char *name)
     return is_kind(dict, LKS_VALUE_DICT) ? dict : NULL;
 }
 
-static bool is_eager(const lks_value_t *state)
-{
-    return dict_in(state, "_modules") && dict_in(state, "_parameters") &&
-           dict_in(state, "_buffers");
-}
+/* A module, looked up once. */
+typedef struct parts {
+    const lks_value_t *state;
+    const lks_value_t *parameters, *buffers; /* NULL: TorchScript has all in the state */
+    const lks_value_t *children;
+} parts_t;
 
 static bool is_script(const lks_value_t *object, const lks_value_t *state)
 {
@@ -51,19 +52,33 @@ static bool is_script(const lks_value_t *object, const lks_value_t *state)
            is_kind(lks_value_find(state, "training"), LKS_VALUE_BOOL);
 }
 
-bool lks_value_is_module(const lks_value_t *value)
+static bool is_module(const lks_value_t *value, parts_t *parts)
 {
     const lks_value_t *state = state_of(value);
-    return state && (is_eager(state) || is_script(value, state));
+    if (!state) {
+        return false;
+    }
+    *parts = (parts_t){.state = state,
+                       .parameters = dict_in(state, "_parameters"),
+                       .buffers = dict_in(state, "_buffers"),
+                       .children = dict_in(state, "_modules")};
+    if (parts->parameters && parts->buffers && parts->children) {
+        return true;
+    }
+    *parts = (parts_t){.state = state, .children = state};
+    return is_script(value, state);
+}
+
+bool lks_value_is_module(const lks_value_t *value)
+{
+    parts_t parts;
+    return is_module(value, &parts);
 }
 
 const lks_value_t *lks_module_children(const lks_value_t *module)
 {
-    const lks_value_t *state = state_of(module);
-    if (state && is_eager(state)) {
-        return dict_in(state, "_modules");
-    }
-    return state && is_script(module, state) ? state : NULL;
+    parts_t parts;
+    return is_module(module, &parts) ? parts.children : NULL;
 }
 
 /* --- listing ------------------------------------------------------------------------------------ */
@@ -192,29 +207,30 @@ static lks_status_t read_set(const walk_t *walk, const lks_value_t *set, lks_str
     return LKS_OK;
 }
 
-static lks_status_t add_buffers(const walk_t *walk, const lks_value_t *state)
+static lks_status_t add_buffers(const walk_t *walk, const parts_t *parts)
 {
     lks_strmap_t passing = {0};
     lks_status_t status =
-        read_set(walk, lks_value_find(state, "_non_persistent_buffers_set"), &passing);
+        read_set(walk, lks_value_find(parts->state, "_non_persistent_buffers_set"), &passing);
     if (status == LKS_OK) {
-        status = add_tensors(walk, dict_in(state, "_buffers"), TAKE_ALL, &passing);
+        status = add_tensors(walk, parts->buffers, TAKE_ALL, &passing);
     }
     lks_strmap_fini(&passing);
     return status;
 }
 
-static lks_status_t add_own(const walk_t *walk, const lks_value_t *state)
+static lks_status_t add_own(const walk_t *walk, const parts_t *parts)
 {
-    if (is_eager(state)) {
-        LKS_TRY(add_tensors(walk, dict_in(state, "_parameters"), TAKE_ALL, NULL));
-        return add_buffers(walk, state);
+    if (parts->parameters) {
+        LKS_TRY(add_tensors(walk, parts->parameters, TAKE_ALL, NULL));
+        return add_buffers(walk, parts);
     }
-    LKS_TRY(add_tensors(walk, state, TAKE_TRAINED, NULL));
-    return add_tensors(walk, state, TAKE_UNTRAINED, NULL);
+    LKS_TRY(add_tensors(walk, parts->state, TAKE_TRAINED, NULL));
+    return add_tensors(walk, parts->state, TAKE_UNTRAINED, NULL);
 }
 
-static lks_status_t enter(walk_t *walk, const lks_value_t *module, size_t prefix)
+static lks_status_t enter(walk_t *walk, const lks_value_t *module, const parts_t *parts,
+                          size_t prefix)
 {
     for (size_t i = 0; i < walk->depth; i++) {
         if (walk->stack[i].module == module) {
@@ -224,11 +240,10 @@ static lks_status_t enter(walk_t *walk, const lks_value_t *module, size_t prefix
     if (walk->depth == DEPTH_MAX) {
         return too_much(walk, "is nested too deep");
     }
-    const lks_value_t *children = lks_module_children(module);
-    LKS_TRY(spend(walk, 1 + lks_value_count(children)));
+    LKS_TRY(spend(walk, 1 + lks_value_count(parts->children)));
     walk->stack[walk->depth++] =
-        (frame_t){.module = module, .children = children, .prefix = prefix};
-    return add_own(walk, state_of(module));
+        (frame_t){.module = module, .children = parts->children, .prefix = prefix};
+    return add_own(walk, parts);
 }
 
 /* The next child of the innermost module, or out of it. */
@@ -242,7 +257,8 @@ static lks_status_t go_on(walk_t *walk)
     }
     const lks_value_t *key = lks_value_key_at(frame->children, frame->next);
     const lks_value_t *child = lks_value_at(frame->children, frame->next++);
-    if (!is_kind(key, LKS_VALUE_STR) || !lks_value_is_module(child)) {
+    parts_t parts;
+    if (!is_kind(key, LKS_VALUE_STR) || !is_module(child, &parts)) {
         return LKS_OK;
     }
     size_t length;
@@ -252,21 +268,25 @@ static lks_status_t go_on(walk_t *walk)
     }
     lks_strbuf_append(&walk->prefix, text, length);
     lks_strbuf_append(&walk->prefix, ".", 1);
-    return lks_strbuf_ok(&walk->prefix) ? enter(walk, child, length + 1) : no_memory(walk);
+    return lks_strbuf_ok(&walk->prefix) ? enter(walk, child, &parts, length + 1) : no_memory(walk);
 }
 
 lks_status_t lks_module_tensors_init(lks_module_tensors_t *tensors, const lks_value_t *module,
                                      size_t *budget)
 {
+    parts_t parts;
     *tensors = (lks_module_tensors_t){0};
     lks_arena_init(&tensors->names, 0, 0);
+    if (!is_module(module, &parts)) {
+        return lks_fail(LKS_ERR_MISMATCH, "what should be a module is none");
+    }
     walk_t *walk = calloc(1, sizeof *walk);
     if (!walk) {
         return lks_fail(LKS_ERR_NO_MEMORY, "listing the tensors of a model: out of memory");
     }
     walk->out = tensors;
     walk->budget = budget;
-    lks_status_t status = enter(walk, module, 0);
+    lks_status_t status = enter(walk, module, &parts, 0);
     while (status == LKS_OK && walk->depth > 0) {
         status = go_on(walk);
     }

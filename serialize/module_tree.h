@@ -34,7 +34,7 @@ const lks_value_t *lks_module_children(const lks_value_t *module);
 
 /** The tensors in the order of Module.state_dict(): a module's parameters, its persistent buffers, then its
  *  submodules'. A module that stands in two places is listed twice, as torch does. `*budget` is used up.
- *  Errors: FORMAT (a module within itself, too deep, over the budget), NO_MEMORY. */
+ *  Errors: FORMAT (a module within itself, too deep, over the budget), MISMATCH (no module), NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_module_tensors_init(lks_module_tensors_t *tensors,
                                                    const lks_value_t *module, size_t *budget);
 void lks_module_tensors_fini(lks_module_tensors_t *tensors);
