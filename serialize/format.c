@@ -7,6 +7,8 @@
 
 static const lks_format_t *const formats[] = {
     &lks_format_torch_zip,
+    &lks_format_torch_tar,
+    &lks_format_torch_legacy,
 };
 
 #define FORMAT_COUNT (sizeof formats / sizeof *formats)
@@ -26,18 +28,15 @@ static const struct {
     size_t nbytes;
     const char *what;
 } recognized[] = {
-    {2, "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e", 13,
-     "the stream that torch.save wrote before 1.6, which this version does not read"},
-    {257, "ustar", 5, "a tar archive (torch 0.1 wrote such checkpoints)"},
     {8, "{\"", 2, "a safetensors file"},
     {0, "PYTORCH1", 8, "the container of a PyTorch pre-release"},
     {0, "\x1f\x8b", 2, "compressed by gzip"},
     {0, "\x89HDF\r\n\x1a\n", 8, "an HDF5 file"},
     {0, "GGUF", 4, "a GGUF file"},
-    {0, "\x80\x02", 2, "a pickle outside of a zip archive (pickle.dump, or torch.save before 1.6)"},
-    {0, "\x80\x03", 2, "a pickle outside of a zip archive (pickle.dump, or torch.save before 1.6)"},
-    {0, "\x80\x04", 2, "a pickle outside of a zip archive (pickle.dump, or torch.save before 1.6)"},
-    {0, "\x80\x05", 2, "a pickle outside of a zip archive (pickle.dump, or torch.save before 1.6)"},
+    {0, "\x80\x02", 2, "a pickle that torch.save did not write (pickle.dump)"},
+    {0, "\x80\x03", 2, "a pickle that torch.save did not write (pickle.dump)"},
+    {0, "\x80\x04", 2, "a pickle that torch.save did not write (pickle.dump)"},
+    {0, "\x80\x05", 2, "a pickle that torch.save did not write (pickle.dump)"},
 };
 
 lks_status_t lks_format_probe(lks_origin_t *origin, const lks_format_t **out)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pickle_torch.c - reading torch's storages and tensors; see pickle_torch.h. */
 #include "serialize/pickle_torch.h"
+#include "core/checked.h"
 #include "serialize/torch_dtypes.h"
 #include "serialize/value_node.h"
 
@@ -30,6 +31,13 @@ static const storage_class_t *find_class(const char *class_name)
     return NULL;
 }
 
+lks_dtype_t lks_torch_class_dtype(const char *class_name, size_t *itemsize)
+{
+    const storage_class_t *known = find_class(class_name);
+    *itemsize = known ? lks_dtype_size(known->dtype) : 0;
+    return known ? known->dtype : LKS_DTYPE_U8;
+}
+
 /* --- storages ----------------------------------------------------------------------------------- */
 
 static bool is_str(const lks_value_t *value)
@@ -52,30 +60,65 @@ static lks_status_t parse_storage_id(const lks_value_t *id, lks_torch_storage_id
     if (!strstr(out->class_name, "Storage")) {
         return lks_fail(LKS_ERR_FORMAT, "'%s' is no storage class", out->class_name);
     }
-    const storage_class_t *known = find_class(out->class_name);
-    out->dtype = known ? known->dtype : LKS_DTYPE_U8;
-    out->itemsize = known ? lks_dtype_size(known->dtype) : 0;
+    out->dtype = lks_torch_class_dtype(out->class_name, &out->itemsize);
     out->key = lks_value_text(parts[2], &out->key_length);
     out->location = lks_value_text(parts[3], NULL);
     return LKS_OK;
 }
 
-static lks_status_t read_storage(void *context, lks_tree_t *tree, lks_value_t *id,
-                                 lks_value_t **out)
+/* What a storage's id may end with: (key of the slice, offset, number of elements), all within the whole. */
+static lks_status_t parse_slice(const lks_value_t *slice, int64_t whole, int64_t *offset,
+                                int64_t *numel)
 {
-    const lks_torch_reader_t *reader = context;
+    if (slice->kind != LKS_VALUE_TUPLE || lks_value_count(slice) != 3 ||
+        lks_value_get_int(lks_value_at(slice, 1), offset) != LKS_OK ||
+        lks_value_get_int(lks_value_at(slice, 2), numel) != LKS_OK || *offset < 0 || *numel < 0) {
+        return lks_fail(LKS_ERR_FORMAT, "a slice of a storage is not (key, offset, number of "
+                                        "elements)");
+    }
+    if (*offset > whole || *numel > whole - *offset) {
+        return lks_fail(LKS_ERR_FORMAT,
+                        "a slice has %" PRId64 " elements from offset %" PRId64
+                        ", its storage has %" PRId64,
+                        *numel, *offset, whole);
+    }
+    return LKS_OK;
+}
+
+static lks_status_t read_storage(const lks_torch_reader_t *reader, lks_tree_t *tree,
+                                 const lks_value_t *id, lks_value_t **out)
+{
     lks_torch_storage_id_t storage;
     size_t index;
     LKS_TRY(parse_storage_id(id, &storage));
-    LKS_TRY(reader->storage(reader->context, tree, &storage, &index));
-    lks_value_t *numbers[] = {lks_value_int(tree, (int64_t)index),
-                              lks_value_int(tree, storage.numel)};
-    lks_value_t *arguments = lks_value_tuple(tree);
-    if (!lks_tree_ok(tree) || !lks_sequence_fill(tree, arguments, numbers, 2)) {
-        return LKS_OK; /* the tree's failure is the caller's to report */
+    const lks_value_t *slice = reader->stream ? lks_value_at(id, 5) : NULL;
+    int64_t offset = 0, numel = storage.numel;
+    if (slice && slice->kind != LKS_VALUE_NONE) {
+        LKS_TRY(parse_slice(slice, storage.numel, &offset, &numel));
     }
-    *out = lks_value_object(tree, LKS_OBJECT_STORAGE, lks_value_at(id, 1), arguments);
-    return LKS_OK;
+    LKS_TRY(reader->storage(reader->context, tree, &storage, &index));
+    *out = lks_value_bare_storage(tree, lks_value_at(id, 1), index, numel,
+                                  numel < storage.numel ? &offset : NULL);
+    return LKS_OK; /* the tree's failure is the caller's to report */
+}
+
+/* ('module', class, source file, source text): the class. Its text would only be compared with the one installed. */
+static bool is_class(const lks_value_t *id)
+{
+    const lks_value_t *tag = lks_value_at(id, 0), *class = lks_value_at(id, 1);
+    return id->kind == LKS_VALUE_TUPLE && lks_value_count(id) == 4 && is_str(tag) &&
+           strcmp(lks_value_text(tag, NULL), "module") == 0 && class->kind == LKS_VALUE_GLOBAL;
+}
+
+static lks_status_t read_persistent(void *context, lks_tree_t *tree, lks_value_t *id,
+                                    lks_value_t **out)
+{
+    const lks_torch_reader_t *reader = context;
+    if (reader->stream && is_class(id)) {
+        *out = lks_value_at(id, 1);
+        return LKS_OK;
+    }
+    return read_storage(reader, tree, id, out);
 }
 
 /* --- tensors ------------------------------------------------------------------------------------ */
@@ -121,6 +164,29 @@ static lks_status_t read_ints(lks_tree_t *tree, const lks_value_t *tuple, const 
     return LKS_OK;
 }
 
+lks_status_t lks_torch_place_tensor(const lks_value_t *storage, lks_value_tensor_t *tensor)
+{
+    const lks_value_t *arguments = lks_value_object_arguments(storage);
+    int64_t numel, start, span;
+    if (lks_value_get_int(lks_value_at(arguments, 2), &start) != LKS_OK ||
+        lks_value_get_int(lks_value_at(arguments, 1), &numel) != LKS_OK) {
+        return LKS_OK; /* no slice */
+    }
+    if (lks_shape_span(tensor->ndim, tensor->shape, tensor->stride, &span) != LKS_OK) {
+        return lks_error_prefix(LKS_ERR_FORMAT, "a tensor of a slice");
+    }
+    if (!lks_add_i64(start, tensor->offset, &start) ||
+        (span > 0 &&
+         (tensor->offset < 0 || tensor->offset > numel || span > numel - tensor->offset))) {
+        return lks_fail(LKS_ERR_FORMAT,
+                        "a tensor spans %" PRId64 " elements from offset %" PRId64
+                        ", its slice of a storage holds %" PRId64,
+                        span, tensor->offset, numel);
+    }
+    tensor->offset = start;
+    return LKS_OK;
+}
+
 /* storage, offset, size, stride: what every kind of tensor begins with. */
 static lks_status_t read_view(lks_tree_t *tree, const lks_value_t *arguments,
                               lks_value_tensor_t *out)
@@ -136,7 +202,8 @@ static lks_status_t read_view(lks_tree_t *tree, const lks_value_t *arguments,
                         lks_value_count(size), lks_value_count(stride));
     }
     out->ndim = (int)lks_value_count(size);
-    return LKS_OK;
+    /* Where memory ran out there is no shape, and no tensor will be made. */
+    return lks_tree_ok(tree) ? lks_torch_place_tensor(lks_value_at(arguments, 0), out) : LKS_OK;
 }
 
 static lks_status_t read_requires_grad(const lks_value_t *value, bool *out)
@@ -368,5 +435,5 @@ static bool set_state(void *context, lks_value_t *tensor, const lks_value_t *sta
 lks_pickle_hooks_t lks_torch_read_hooks(lks_torch_reader_t *reader)
 {
     return (lks_pickle_hooks_t){
-        .context = reader, .persistent = read_storage, .create = create, .set_state = set_state};
+        .context = reader, .persistent = read_persistent, .create = create, .set_state = set_state};
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pickle_torch.h - what torch puts into a pickle: storages as persistent ids, tensors as calls.
  *     ('storage', torch.FloatStorage, '0', 'cpu', 12)                     a storage
+ *     ('storage', torch.FloatStorage, '7', 'cpu', 12, None)               the same in a stream (before 1.6)
+ *     ('storage', torch.FloatStorage, '7', 'cpu', 12, ('8', 3, 6))        its elements 3 to 8 (before 0.4)
+ *     ('module', class, source file, source text)                         a class, in a stream
  *     torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)
  *     torch._utils._rebuild_parameter(tensor, requires_grad, hooks)
  * How a storage's key becomes bytes is the format's business: zip archives, streams and tar files differ. */
@@ -18,7 +21,7 @@ typedef struct lks_torch_storage_id {
     const char *location;
     lks_dtype_t dtype; /* of a class that has none here, one of the same size, or uint8 */
     size_t itemsize;   /* 0: the class is unknown */
-    int64_t numel;     /* >= 0 */
+    int64_t numel;     /* >= 0; of the whole, where the id names a slice */
 } lks_torch_storage_id_t;
 
 typedef struct lks_torch_reader {
@@ -26,11 +29,20 @@ typedef struct lks_torch_reader {
     /* Adds the storage to the tree, or finds it there. */
     lks_status_t (*storage)(void *context, lks_tree_t *tree, const lks_torch_storage_id_t *id,
                             size_t *index);
+    bool stream; /* ids may name slices and classes, as before 1.6 */
 } lks_torch_reader_t;
 
 /** Hooks that read what torch wrote; `reader` is borrowed. Calls that make something else than a plain
  *  tensor (sparse, quantized, float8, conjugated) stay objects over bare storages: nothing is lost. */
 lks_pickle_hooks_t lks_torch_read_hooks(lks_torch_reader_t *reader);
+
+/** What a storage of that class holds; `*itemsize` 0 and bytes if the class is unknown. */
+lks_dtype_t lks_torch_class_dtype(const char *class_name, size_t *itemsize);
+
+/** Moves a tensor that was described as one of `storage`, a bare storage, to the whole of that.
+ *  Errors: FORMAT (not within the storage). */
+LKS_NODISCARD lks_status_t lks_torch_place_tensor(const lks_value_t *storage,
+                                                  lks_value_tensor_t *tensor);
 
 /** A storage's key, "12"; need not be terminated. */
 typedef struct lks_torch_key {
@@ -41,11 +53,13 @@ typedef struct lks_torch_key {
 /** The storages that a pickle being written has named, by key: `order[key]` is the tree's index. */
 typedef struct lks_torch_writer {
     const lks_tree_t *tree;
-    const lks_torch_key_t
-        *keys;      /* by index, those that storages already have; NULL: they are numbered as they
-                                    are first named, and what follows tells how */
-    size_t *order;  /* key -> index */
-    size_t *key_of; /* index -> key, SIZE_MAX if not named yet */
+    /* By index, those that storages already have; NULL: they are numbered as they are first named, and what
+     * follows tells how. */
+    const lks_torch_key_t *keys;
+    bool stream;      /* as before 1.6: ids say whether they name a slice */
+    size_t *order;    /* key -> index */
+    size_t *key_of;   /* index -> key, SIZE_MAX if not named yet */
+    size_t *itemsize; /* index -> bytes of an element, of the class that it was named with first */
     size_t count;
 } lks_torch_writer_t;
 

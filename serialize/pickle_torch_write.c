@@ -5,6 +5,7 @@
 #include "serialize/pickle_torch.h"
 #include "serialize/torch_dtypes.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +36,9 @@ lks_status_t lks_torch_writer_init(const lks_tree_t *tree, lks_torch_writer_t *o
     size_t count = lks_tree_storage_count(tree) + 1; /* never calloc(0) */
     lks_torch_writer_t writer = {.tree = tree,
                                  .order = calloc(count, sizeof *writer.order),
-                                 .key_of = malloc(count * sizeof *writer.key_of)};
-    if (!writer.order || !writer.key_of) {
+                                 .key_of = malloc(count * sizeof *writer.key_of),
+                                 .itemsize = calloc(count, sizeof *writer.itemsize)};
+    if (!writer.order || !writer.key_of || !writer.itemsize) {
         lks_torch_writer_fini(&writer);
         return lks_fail(LKS_ERR_NO_MEMORY, "writing a checkpoint: out of memory");
     }
@@ -51,6 +53,7 @@ void lks_torch_writer_fini(lks_torch_writer_t *writer)
 {
     free(writer->order);
     free(writer->key_of);
+    free(writer->itemsize);
     *writer = (lks_torch_writer_t){0};
 }
 
@@ -77,39 +80,114 @@ static void emit_key(lks_torch_writer_t *torch, lks_pickle_writer_t *writer, siz
     }
 }
 
-/* ('storage', class, key, location, numel) as persistent id. */
-static void emit_storage(lks_torch_writer_t *torch, lks_pickle_writer_t *writer, size_t index,
-                         const char *class_name, int64_t numel)
+/* Elements [offset, offset + numel) of a storage of the tree, as a class of storages sees them. */
+typedef struct part {
+    size_t index;
+    const char *class_name;
+    int64_t numel, offset;
+} part_t;
+
+/* A stream has elements where an archive has bytes, so all mentions of a storage must agree on what one is. */
+static lks_status_t note_itemsize(lks_torch_writer_t *torch, const part_t *part)
 {
-    const char *location = lks_tree_storage(torch->tree, index)->location;
+    size_t *known = &torch->itemsize[part->index], itemsize;
+    (void)lks_torch_class_dtype(part->class_name, &itemsize);
+    *known = *known ? *known : itemsize;
+    if (torch->stream && (itemsize == 0 || itemsize != *known)) {
+        return lks_fail(LKS_ERR_UNSUPPORTED,
+                        "it sees a storage as a %s, which %s, and a stream cannot say that",
+                        part->class_name,
+                        itemsize == 0 ? "is an unknown class" : "others see differently");
+    }
+    return LKS_OK;
+}
+
+/* Elements of a whole storage, of the class that it was named with first. */
+static int64_t elements_of(const lks_torch_writer_t *torch, size_t index)
+{
+    size_t itemsize = torch->itemsize[index];
+    size_t nbytes = lks_storage_nbytes(lks_tree_storage(torch->tree, index)->storage);
+    return (int64_t)(nbytes / (itemsize ? itemsize : 1));
+}
+
+/* (key of the slice, offset, number of elements): equal slices have one key, which no whole storage has. */
+static void emit_slice(lks_pickle_writer_t *writer, const part_t *part)
+{
+    char key[80];
+    (void)snprintf(key, sizeof key, "%zu[%" PRId64 "+%" PRId64 "]", part->index, part->offset,
+                   part->numel);
+    lks_pickle_emit(writer, LKS_OP_MARK);
+    lks_pickle_emit_text(writer, key, strlen(key));
+    lks_pickle_emit_int(writer, part->offset);
+    lks_pickle_emit_int(writer, part->numel);
+    lks_pickle_emit(writer, LKS_OP_TUPLE);
+}
+
+/* ('storage', class, key, location, numel[, slice or None]) as persistent id. */
+static void emit_storage(lks_torch_writer_t *torch, lks_pickle_writer_t *writer, const part_t *part)
+{
+    const lks_tree_storage_t *storage = lks_tree_storage(torch->tree, part->index);
+    int64_t whole = torch->stream ? elements_of(torch, part->index) : part->numel;
     lks_pickle_emit(writer, LKS_OP_MARK);
     lks_pickle_emit_str(writer, "storage", 7);
-    lks_pickle_emit_global(writer, class_name);
-    emit_key(torch, writer, index);
-    lks_pickle_emit_str(writer, location, strlen(location));
-    lks_pickle_emit_int(writer, numel);
+    lks_pickle_emit_global(writer, part->class_name);
+    emit_key(torch, writer, part->index);
+    lks_pickle_emit_str(writer, storage->location, strlen(storage->location));
+    lks_pickle_emit_int(writer, whole);
+    if (part->numel < whole) {
+        emit_slice(writer, part);
+    } else if (torch->stream) {
+        lks_pickle_emit(writer, LKS_OP_NONE);
+    }
     lks_pickle_emit(writer, LKS_OP_TUPLE);
     lks_pickle_emit(writer, LKS_OP_BINPERSID);
+}
+
+static bool parse_part(const lks_torch_writer_t *torch, const lks_value_t *object, part_t *out)
+{
+    const lks_value_t *arguments = lks_value_object_arguments(object);
+    const lks_value_t *offset = lks_value_at(arguments, 2);
+    int64_t index;
+    *out = (part_t){.class_name = lks_value_class_name(object)};
+    if (lks_value_get_int(lks_value_at(arguments, 0), &index) != LKS_OK ||
+        lks_value_get_int(lks_value_at(arguments, 1), &out->numel) != LKS_OK ||
+        (offset && lks_value_get_int(offset, &out->offset) != LKS_OK) || index < 0 ||
+        out->numel < 0 || out->offset < 0) {
+        return false;
+    }
+    out->index = (size_t)index;
+    if (out->index >= lks_tree_storage_count(torch->tree) || !out->class_name) {
+        return false;
+    }
+    const lks_tree_storage_t *storage = lks_tree_storage(torch->tree, out->index);
+    if (lks_cast_of(torch->tree, out->index)) { /* it is not what it was read as */
+        out->class_name = class_of(storage->dtype);
+        out->numel =
+            offset
+                ? out->numel
+                : (int64_t)(lks_storage_nbytes(storage->storage) / lks_dtype_size(storage->dtype));
+    }
+    return true;
 }
 
 static lks_status_t write_storage(void *context, lks_pickle_writer_t *writer,
                                   const lks_value_t *object)
 {
     lks_torch_writer_t *torch = context;
-    const lks_value_t *arguments = lks_value_object_arguments(object);
-    int64_t index, numel;
-    if (lks_value_get_int(lks_value_at(arguments, 0), &index) != LKS_OK ||
-        lks_value_get_int(lks_value_at(arguments, 1), &numel) != LKS_OK || index < 0 ||
-        (size_t)index >= lks_tree_storage_count(torch->tree) || !lks_value_class_name(object)) {
+    part_t part;
+    if (!parse_part(torch, object, &part)) {
         return lks_fail(LKS_ERR_UNSUPPORTED, "it is a storage object without a storage");
     }
-    const char *class = lks_value_class_name(object);
-    if (lks_cast_of(torch->tree, (size_t)index)) { /* it is not what it was read as */
-        const lks_tree_storage_t *storage = lks_tree_storage(torch->tree, (size_t)index);
-        class = class_of(storage->dtype);
-        numel = (int64_t)(lks_storage_nbytes(storage->storage) / lks_dtype_size(storage->dtype));
+    LKS_TRY(note_itemsize(torch, &part));
+    int64_t whole = elements_of(torch, part.index);
+    if (torch->stream && (part.offset > whole || part.numel > whole - part.offset)) {
+        return lks_fail(LKS_ERR_UNSUPPORTED, "it is a storage object larger than its storage");
     }
-    emit_storage(torch, writer, (size_t)index, class, numel);
+    if (!torch->stream && part.offset > 0) {
+        return lks_fail(LKS_ERR_UNSUPPORTED, "it is a slice of a storage, without a tensor; only "
+                                             "the stream before torch 1.6 knows such");
+    }
+    emit_storage(torch, writer, &part);
     return LKS_OK;
 }
 
@@ -156,9 +234,8 @@ static const char *function_of(const lks_torch_writer_t *torch, const lks_value_
                                                        : "torch._utils._rebuild_tensor_v2";
 }
 
-/* A storage that only says "bytes" where its tensors say what they are. */
-static void emit_tensor_storage(lks_torch_writer_t *torch, lks_pickle_writer_t *writer,
-                                const lks_value_tensor_t *tensor)
+/* The whole storage of a tensor: one that only says "bytes" where its tensors say what they are. */
+static part_t storage_of(const lks_torch_writer_t *torch, const lks_value_tensor_t *tensor)
 {
     const lks_tree_storage_t *storage = lks_tree_storage(torch->tree, tensor->storage);
     const char *class = class_of(storage->dtype);
@@ -167,7 +244,7 @@ static void emit_tensor_storage(lks_torch_writer_t *torch, lks_pickle_writer_t *
     }
     size_t itemsize = strcmp(class, UNTYPED) == 0 ? 1 : lks_dtype_size(storage->dtype);
     size_t numel = lks_storage_nbytes(storage->storage) / itemsize;
-    emit_storage(torch, writer, tensor->storage, class, (int64_t)numel);
+    return (part_t){.index = tensor->storage, .class_name = class, .numel = (int64_t)numel};
 }
 
 static void emit_flag(lks_pickle_writer_t *writer, const char *name)
@@ -207,8 +284,9 @@ static void emit_dtype(lks_pickle_writer_t *writer, lks_dtype_t dtype)
 static void emit_view(lks_torch_writer_t *torch, lks_pickle_writer_t *writer,
                       const lks_value_tensor_t *tensor)
 {
+    const part_t storage = storage_of(torch, tensor);
     lks_pickle_emit(writer, LKS_OP_MARK);
-    emit_tensor_storage(torch, writer, tensor);
+    emit_storage(torch, writer, &storage);
     lks_pickle_emit_int(writer, tensor->offset);
     emit_ints(writer, tensor->shape, tensor->ndim);
     emit_ints(writer, tensor->stride, tensor->ndim);
@@ -294,7 +372,9 @@ static lks_status_t write_tensor(void *context, lks_pickle_writer_t *writer,
     const lks_value_t *attributes = lks_value_tensor_attributes(value);
     const size_t quantizer_steps = is_quantized(value) ? 1 : 0;
     if (step == 0) {
+        const part_t storage = storage_of(torch, lks_value_tensor(value));
         LKS_TRY(check_dtype(torch, value));
+        LKS_TRY(note_itemsize(torch, &storage));
         emit_front(torch, writer, value);
         emit_view(torch, writer, lks_value_tensor(value));
         *next = lks_value_tensor_quantizer(value);

@@ -105,18 +105,17 @@ static lks_value_t *copy_bare_storage(copier_t *copier, const lks_value_t *value
 {
     lks_tree_t *tree = copier->tree;
     const lks_value_t *arguments = lks_value_object_arguments(value);
-    int64_t index = -1, numel = 0;
+    const lks_value_t *start = lks_value_at(arguments, 2); /* of a slice */
+    int64_t index = -1, numel = 0, offset = 0;
     if (lks_value_get_int(lks_value_at(arguments, 0), &index) != LKS_OK ||
-        lks_value_get_int(lks_value_at(arguments, 1), &numel) != LKS_OK) {
+        lks_value_get_int(lks_value_at(arguments, 1), &numel) != LKS_OK ||
+        (start && lks_value_get_int(start, &offset) != LKS_OK)) {
         lks_tree_fail(tree, LKS_ERR_INVALID_ARG, "a bare storage without a number");
         return NULL;
     }
     size_t copied = copy_storage(copier, (size_t)index);
-    lks_value_t *numbers = lks_value_tuple(tree);
-    lks_value_append(tree, numbers, lks_value_int(tree, (int64_t)copied));
-    lks_value_append(tree, numbers, lks_value_int(tree, numel));
-    return lks_value_object(tree, LKS_OBJECT_STORAGE,
-                            copy_leaf(tree, lks_value_object_callable(value)), numbers);
+    return lks_value_bare_storage(tree, copy_leaf(tree, lks_value_object_callable(value)), copied,
+                                  numel, start ? &offset : NULL);
 }
 
 /* --- nodes with parts --------------------------------------------------------------------------- */

@@ -115,6 +115,14 @@ LKS_NODISCARD lks_status_t lks_tree_create_limited(const lks_checkpoint_limits_t
 size_t lks_tree_append_storage(lks_tree_t *tree, lks_storage_t *storage, lks_dtype_t dtype,
                                const char *location);
 
+/** Puts the bytes of a storage in place that were not known where they are when it was appended. */
+void lks_tree_replace_storage(lks_tree_t *tree, size_t index, lks_storage_t *storage);
+
+/** A bare storage of that class: `numel` elements of storage `index`, from `*offset` on if that has others too (NULL: it
+ *  has not). NULL after failing the tree. */
+lks_value_t *lks_value_bare_storage(lks_tree_t *tree, lks_value_t *class, size_t index,
+                                    int64_t numel, const int64_t *offset);
+
 /** Makes the bytes of a storage valid; see lks_tree::load. */
 LKS_NODISCARD lks_status_t lks_tree_load_storage(const lks_tree_t *tree, size_t index,
                                                  const char *name);

@@ -216,6 +216,13 @@ size_t lks_tree_append_storage(lks_tree_t *tree, lks_storage_t *storage, lks_dty
     return index;
 }
 
+void lks_tree_replace_storage(lks_tree_t *tree, size_t index, lks_storage_t *storage)
+{
+    lks_storage_t *before = tree->storages[index].storage;
+    tree->storages[index].storage = lks_storage_retain(storage);
+    lks_storage_release(before);
+}
+
 size_t lks_tree_add_storage(lks_tree_t *tree, lks_storage_t *storage, lks_dtype_t dtype,
                             const char *location)
 {
@@ -232,6 +239,18 @@ size_t lks_tree_add_storage(lks_tree_t *tree, lks_storage_t *storage, lks_dtype_
         return SIZE_MAX;
     }
     return lks_tree_append_storage(tree, storage, dtype, location);
+}
+
+lks_value_t *lks_value_bare_storage(lks_tree_t *tree, lks_value_t *class, size_t index,
+                                     int64_t numel, const int64_t *offset)
+{
+    lks_value_t *numbers[] = {lks_value_int(tree, (int64_t)index), lks_value_int(tree, numel),
+                              offset ? lks_value_int(tree, *offset) : NULL};
+    lks_value_t *arguments = lks_value_tuple(tree);
+    if (!lks_tree_ok(tree) || !lks_sequence_fill(tree, arguments, numbers, offset ? 3 : 2)) {
+        return NULL;
+    }
+    return lks_value_object(tree, LKS_OBJECT_STORAGE, class, arguments);
 }
 
 /* --- tensors ------------------------------------------------------------------------------------ */

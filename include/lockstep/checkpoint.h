@@ -8,7 +8,8 @@
  * Threads: an open checkpoint may be used by many threads.
  *
  * Formats: "torch_zip" (torch.save since 1.6: a zip archive of stored records data.pkl, data/0, data/1, ...,
- * version; see serialize/README.md). */
+ * version; see serialize/README.md); "torch_legacy" (the stream of torch.save before 1.6, which has no checksums);
+ * "torch_tar" (the tar archive of torch 0.1, only read). */
 #ifndef LOCKSTEP_CHECKPOINT_H
 #define LOCKSTEP_CHECKPOINT_H
 

@@ -41,9 +41,11 @@ typedef enum { LKS_VALUE_KIND_LIST(LKS_VALUE_KIND_ENUM) LKS_VALUE_KIND_COUNT } l
 
 /** How an object came to be. */
 typedef enum {
-    LKS_OBJECT_REDUCE,  /**< callable(*arguments) */
-    LKS_OBJECT_NEW,     /**< cls.__new__(cls, *arguments) */
-    LKS_OBJECT_STORAGE, /**< a bare storage: its class, (index for lks_tree_storage, elements) */
+    LKS_OBJECT_REDUCE, /**< callable(*arguments) */
+    LKS_OBJECT_NEW,    /**< cls.__new__(cls, *arguments) */
+    /** A bare storage: its class, (index for lks_tree_storage, elements); a slice of one has its offset, in
+     *  elements, as third number. */
+    LKS_OBJECT_STORAGE,
 } lks_object_how_t;
 
 /** A tensor as a file describes it. Any ndim; bounds-checked against its storage when it was read or

@@ -22,15 +22,26 @@ Test(format, is_found_by_the_first_bytes)
 {
     assert_ok(probe(LITERAL("PK\3\4...")));
     cr_assert_str_eq(format->name, "torch_zip");
+    char tar[512] = {0};
+    memcpy(tar + 257, "ustar", 5);
+    assert_ok(probe(tar, sizeof tar));
+    cr_assert_str_eq(format->name, "torch_tar");
+}
+
+#define MAGIC "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"
+
+Test(format, streams_begin_with_a_number_in_any_protocol)
+{
+    assert_ok(probe(LITERAL("L119547037146038801333356L\n.M\xe9\3.")));
+    cr_assert_eq(format, &lks_format_torch_legacy);
+    assert_ok(probe(LITERAL("\x80\2" MAGIC)));
+    cr_assert_eq(format, &lks_format_torch_legacy);
+    assert_ok(probe(LITERAL("\x80\4\x95\x0d\0\0\0\0\0\0\0" MAGIC)));
+    cr_assert_eq(format, &lks_format_torch_legacy);
 }
 
 Test(format, what_is_not_read_yet_is_called_by_its_name)
 {
-    char tar[512] = {0};
-    memcpy(tar + 257, "ustar", 5);
-    assert_fails(probe(tar, sizeof tar), LKS_ERR_UNSUPPORTED, "tar archive");
-    assert_fails(probe(LITERAL("\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e")),
-                 LKS_ERR_UNSUPPORTED, "before 1.6");
     assert_fails(probe(LITERAL("\x10\0\0\0\0\0\0\0{\"a\":")), LKS_ERR_UNSUPPORTED, "safetensors");
     assert_fails(probe(LITERAL("\x1f\x8b\x08")), LKS_ERR_UNSUPPORTED, "gzip");
     assert_fails(probe(LITERAL("\x80\4\x95")), LKS_ERR_UNSUPPORTED, "pickle");
