@@ -2,6 +2,7 @@
 /* aliases.c - keys of a state dict that name the same elements (tied weights): found by sorting the views. */
 #include "serialize/load_report.h"
 #include "serialize/name_text.h"
+#include "serialize/pack.h"
 
 #include <stdlib.h>
 
@@ -24,17 +25,7 @@ static int compare_tensors(const lks_value_tensor_t *a, const lks_value_tensor_t
     if (order == 0) {
         order = compare_i64(a->offset, b->offset);
     }
-    if (order == 0) {
-        order = (a->dtype > b->dtype) - (a->dtype < b->dtype);
-    }
-    if (order == 0) {
-        order = (a->ndim > b->ndim) - (a->ndim < b->ndim);
-    }
-    for (int i = 0; i < a->ndim && order == 0 && a != b; i++) {
-        order = compare_i64(a->shape[i], b->shape[i]);
-        order = order != 0 ? order : compare_i64(a->stride[i], b->stride[i]);
-    }
-    return order;
+    return order != 0 ? order : lks_tensor_compare_layout(a, b);
 }
 
 static int compare_views(const void *a, const void *b)

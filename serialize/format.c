@@ -9,6 +9,7 @@ static const lks_format_t *const formats[] = {
     &lks_format_torch_zip,
     &lks_format_torch_tar,
     &lks_format_torch_legacy,
+    &lks_format_safetensors,
 };
 
 #define FORMAT_COUNT (sizeof formats / sizeof *formats)
@@ -28,7 +29,6 @@ static const struct {
     size_t nbytes;
     const char *what;
 } recognized[] = {
-    {8, "{\"", 2, "a safetensors file"},
     {0, "PYTORCH1", 8, "the container of a PyTorch pre-release"},
     {0, "\x1f\x8b", 2, "compressed by gzip"},
     {0, "\x89HDF\r\n\x1a\n", 8, "an HDF5 file"},

@@ -38,6 +38,7 @@ typedef struct lks_format {
 extern const lks_format_t lks_format_torch_zip;
 extern const lks_format_t lks_format_torch_legacy;
 extern const lks_format_t lks_format_torch_tar;
+extern const lks_format_t lks_format_safetensors;
 
 /** The format of an origin. Errors: UNSUPPORTED (one that is known but not read), FORMAT (none). */
 LKS_NODISCARD lks_status_t lks_format_probe(lks_origin_t *origin, const lks_format_t **out);

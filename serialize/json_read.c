@@ -17,27 +17,13 @@ void lks_json_fail(lks_json_t *json, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
-    json->status =
-        lks_fail(LKS_ERR_FORMAT, "%s at byte %zu: %s", json->what, json->at, sentence);
-}
-
-/* Surrogates, which lks_utf8_valid lets pass, are ed a0 80 to ed bf bf; ed begins no other text than d000 to d7ff. */
-static bool has_surrogate(const unsigned char *data, size_t size)
-{
-    const unsigned char *at = data, *end = data + size;
-    while ((at = memchr(at, 0xed, (size_t)(end - at)))) {
-        if (at + 1 < end && at[1] >= 0xa0) {
-            return true;
-        }
-        at++;
-    }
-    return false;
+    json->status = lks_fail(LKS_ERR_FORMAT, "%s at byte %zu: %s", json->what, json->at, sentence);
 }
 
 void lks_json_init(lks_json_t *json, const char *what, const void *data, size_t size)
 {
     *json = (lks_json_t){.what = what, .data = data, .size = size};
-    if (!lks_utf8_valid(data, size) || has_surrogate(data, size)) {
+    if (!lks_utf8_valid(data, size) || lks_utf8_has_surrogate(data, size)) {
         json->status = lks_fail(LKS_ERR_FORMAT, "%s is no valid UTF-8", what);
     }
 }
@@ -45,11 +31,6 @@ void lks_json_init(lks_json_t *json, const char *what, const void *data, size_t 
 void lks_json_fini(lks_json_t *json)
 {
     lks_strbuf_fini(&json->scratch);
-}
-
-bool lks_json_is(lks_json_text_t text, const char *name)
-{
-    return text.nbytes == strlen(name) && memcmp(text.text, name, text.nbytes) == 0;
 }
 
 /* --- characters --------------------------------------------------------------------------------- */
@@ -159,9 +140,24 @@ static bool escape(lks_json_t *json)
     return true;
 }
 
+/* True if one of eight bytes is a quote, a backslash or below ' '. */
+static bool has_special(uint64_t bytes)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+    uint64_t quote = bytes ^ ones * '"', backslash = bytes ^ ones * '\\';
+    return (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
+            ((bytes - ones * ' ') & ~bytes)) &
+           tops;
+}
+
 /* Goes to the next quote or backslash. */
 static bool plain_run(lks_json_t *json)
 {
+    uint64_t bytes;
+    while (json->size - json->at >= sizeof bytes &&
+           (memcpy(&bytes, json->data + json->at, sizeof bytes), !has_special(bytes))) {
+        json->at += sizeof bytes;
+    }
     unsigned char c;
     while ((c = peek(json)) != '"' && c != '\\') {
         if (c < ' ') {
@@ -216,8 +212,8 @@ static bool read_string(lks_json_t *json, const char *wanted, lks_json_text_t *o
     if (!escaped_string(json, start)) {
         return false;
     }
-    *out = (lks_json_text_t){.text = lks_strbuf_text(&json->scratch),
-                             .nbytes = json->scratch.length};
+    *out =
+        (lks_json_text_t){.text = lks_strbuf_text(&json->scratch), .nbytes = json->scratch.length};
     return true;
 }
 
@@ -343,8 +339,7 @@ static void skip_scalar(lks_json_t *json, unsigned char c)
         (void)lks_json_string(json, &text);
     } else if (c == '-' || is_digit(c)) {
         skip_number(json);
-    } else if (!take_word(json, "true") && !take_word(json, "false") &&
-               !take_word(json, "null")) {
+    } else if (!take_word(json, "true") && !take_word(json, "false") && !take_word(json, "null")) {
         fail_found(json, "a value");
     }
 }

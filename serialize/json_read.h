@@ -15,6 +15,7 @@
 
 #include <lockstep/status.h>
 #include <stdint.h>
+#include <string.h>
 
 /** Values within values that are skipped, at most. */
 #define LKS_JSON_DEPTH_MAX 128
@@ -62,7 +63,10 @@ void lks_json_skip(lks_json_t *json);
 void lks_json_end(lks_json_t *json);
 
 /** True if the text is that of `name`. */
-bool lks_json_is(lks_json_text_t text, const char *name);
+static inline bool lks_json_is(lks_json_text_t text, const char *name)
+{
+    return text.nbytes == strlen(name) && memcmp(text.text, name, text.nbytes) == 0;
+}
 
 /** Ends the reading with FORMAT, "<what> at byte <at>: <sentence>". */
 void lks_json_fail(lks_json_t *json, const char *format, ...) LKS_PRINTF(2, 3);

@@ -74,6 +74,22 @@ bool lks_tensor_is_packed(const lks_value_tensor_t *tensor)
     return numel == 0 || in_one_piece(&view);
 }
 
+static int compare_i64(int64_t a, int64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+int lks_tensor_compare_layout(const lks_value_tensor_t *a, const lks_value_tensor_t *b)
+{
+    int order = compare_i64(a->dtype, b->dtype);
+    order = order != 0 ? order : compare_i64(a->ndim, b->ndim);
+    for (int i = 0; i < a->ndim && order == 0 && a != b; i++) {
+        order = compare_i64(a->shape[i], b->shape[i]);
+        order = order != 0 ? order : compare_i64(a->stride[i], b->stride[i]);
+    }
+    return order;
+}
+
 /* --- walking ------------------------------------------------------------------------------------ */
 
 static void flush(packer_t *packer)

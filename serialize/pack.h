@@ -14,6 +14,9 @@ LKS_NODISCARD lks_status_t lks_tensor_packed_size(const lks_value_tensor_t *tens
 /** True if the elements lie in the storage as they would be packed: one piece in C order. */
 bool lks_tensor_is_packed(const lks_value_tensor_t *tensor);
 
+/** An order of dtypes, shapes and strides; 0 if they are the same. */
+int lks_tensor_compare_layout(const lks_value_tensor_t *a, const lks_value_tensor_t *b);
+
 /** Calls write(context, bytes, nbytes) with the elements of a tensor in C order; the bytes of its storage must be
  *  valid (lks_tree_load_storage). A tensor in one piece is one call, an empty one none, others come in chunks through
  *  a buffer of 32 KiB. Whether the tensor is conjugated, negative or quantized is the caller's to look at.

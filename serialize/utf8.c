@@ -48,6 +48,19 @@ bool lks_utf8_valid(const void *text, size_t nbytes)
     return true;
 }
 
+/* They are ed a0 80 to ed bf bf; ed begins nothing else but d000 to d7ff, ed 80 80 to ed 9f bf. */
+bool lks_utf8_has_surrogate(const void *text, size_t nbytes)
+{
+    const unsigned char *at = text, *end = at + nbytes;
+    while (at < end && (at = memchr(at, 0xed, (size_t)(end - at)))) {
+        if (at + 1 < end && at[1] >= 0xa0) {
+            return true;
+        }
+        at++;
+    }
+    return false;
+}
+
 unsigned char *lks_utf8_put(unsigned char *out, uint32_t code)
 {
     if (code < 0x80) {

@@ -10,6 +10,9 @@
 /** Whether the bytes are code points 0 to 0x10ffff, each in its shortest form. */
 bool lks_utf8_valid(const void *text, size_t nbytes);
 
+/** Whether there is a surrogate in valid text: then it is no UTF-8 for anybody but Python. */
+bool lks_utf8_has_surrogate(const void *text, size_t nbytes);
+
 /** Writes a code point (up to 0x10ffff) in 1 to 4 bytes; returns the place behind it. */
 unsigned char *lks_utf8_put(unsigned char *out, uint32_t code);
 

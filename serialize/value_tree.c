@@ -242,7 +242,7 @@ size_t lks_tree_add_storage(lks_tree_t *tree, lks_storage_t *storage, lks_dtype_
 }
 
 lks_value_t *lks_value_bare_storage(lks_tree_t *tree, lks_value_t *class, size_t index,
-                                     int64_t numel, const int64_t *offset)
+                                    int64_t numel, const int64_t *offset)
 {
     lks_value_t *numbers[] = {lks_value_int(tree, (int64_t)index), lks_value_int(tree, numel),
                               offset ? lks_value_int(tree, *offset) : NULL};

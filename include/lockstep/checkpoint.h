@@ -7,9 +7,12 @@
  * there is either the old file or the new one, whole.
  * Threads: an open checkpoint may be used by many threads.
  *
- * Formats: "torch_zip" (torch.save since 1.6: a zip archive of stored records data.pkl, data/0, data/1, ...,
- * version; see serialize/README.md); "torch_legacy" (the stream of torch.save before 1.6, which has no checksums);
- * "torch_tar" (the tar archive of torch 0.1, only read). */
+ * Formats (more in serialize/README.md):
+ *   "torch_zip"    torch.save since 1.6: a zip archive of stored records data.pkl, data/0, data/1, ..., version
+ *   "torch_legacy" the stream of torch.save before 1.6, without checksums
+ *   "torch_tar"    the tar archive of torch 0.1, only read
+ *   "safetensors"  one file of named tensors, without checksums: the root is an OrderedDict of them, the metadata its
+ *                  attribute "__metadata__" */
 #ifndef LOCKSTEP_CHECKPOINT_H
 #define LOCKSTEP_CHECKPOINT_H
 

@@ -280,9 +280,10 @@ static int run(int argc, char **argv)
                    "extension, else torch_zip)"),
         OPTION_SWITCH("in-place", &plan.in_place, false,
                       "change names in IN itself by writing kilobytes; no OUT"),
-        OPTION_CUSTOM("canonical", "WHAT", &plan, parse_canonical, false,
-                      "wrappers: take off what DataParallel, DDP, FSDP, torch.compile left; prefix: "
-                      "and what all names share"),
+        OPTION_CUSTOM(
+            "canonical", "WHAT", &plan, parse_canonical, false,
+            "wrappers: take off what DataParallel, DDP, FSDP, torch.compile left; prefix: "
+            "and what all names share"),
         OPTION_CUSTOM("strip-prefix", "P", &plan, parse_strip, false,
                       "take P (\"module.\") from the names that have it"),
         OPTION_CUSTOM("add-prefix", "P", &plan, parse_add, false, "put P in front of every name"),
@@ -318,12 +319,12 @@ static int run(int argc, char **argv)
     } else {
         lks_status_t status = options_parse(options, count, argc, argv, false, paths, 2, &words);
         if (status == LKS_OK && words != (plan.in_place ? 1u : 2u)) {
-            status = lks_fail(LKS_ERR_INVALID_ARG,
-                              plan.in_place ? "which file, and only that one?" : "which two files?");
+            status = lks_fail(LKS_ERR_INVALID_ARG, plan.in_place ? "which file, and only that one?"
+                                                                 : "which two files?");
         }
-        code = status != LKS_OK                               ? report_usage(&convert_command)
+        code = status != LKS_OK                   ? report_usage(&convert_command)
                : run_plan(&plan, paths) != LKS_OK ? report_failure()
-                                                         : finish_output(EXIT_DONE);
+                                                  : finish_output(EXIT_DONE);
     }
     lks_rename_destroy(plan.rename);
     return code;
@@ -332,8 +333,10 @@ static int run(int argc, char **argv)
 const command_t convert_command = {
     .name = "convert",
     .arguments = "IN OUT",
-    .summary = "A checkpoint in another format, with other names, dtypes or fewer keys. Keys are chosen by "
-               "the names they have in IN; then names change, flag by flag from left to right; then "
-               "the rest.",
+    .summary =
+        "A checkpoint in another format, with other names, dtypes or fewer keys. Keys are chosen "
+        "by "
+        "the names they have in IN; then names change, flag by flag from left to right; then "
+        "the rest.",
     .run = run,
 };

@@ -11,9 +11,8 @@ static const struct {
     const char *name;
     double bytes;
 } units[] = {
-    {"", 1},          {"B", 1},           {"kB", 1e3},         {"MB", 1e6},
-    {"GB", 1e9},      {"TB", 1e12},       {"KiB", 0x1p10},     {"MiB", 0x1p20},
-    {"GiB", 0x1p30},  {"TiB", 0x1p40},
+    {"", 1},      {"B", 1},        {"kB", 1e3},     {"MB", 1e6},     {"GB", 1e9},
+    {"TB", 1e12}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40},
 };
 
 lks_status_t parse_size(const char *text, void *target)

@@ -18,7 +18,8 @@ static lks_status_t rewrite(const char *format, const char *in, const char *out)
 int main(int argc, char **argv)
 {
     if (argc != 4 || rewrite(argv[1], argv[2], argv[3]) != LKS_OK) {
-        (void)fprintf(stderr, "rewrite: %s\n", argc == 4 ? lks_last_error()->message : "FORMAT IN OUT");
+        (void)fprintf(stderr, "rewrite: %s\n",
+                      argc == 4 ? lks_last_error()->message : "FORMAT IN OUT");
         return 1;
     }
     return 0;

@@ -8,7 +8,7 @@
 
 #define CORPUS TEST_DATA_DIR "/corpus/"
 
-/* What is in zip archives; and in streams and tar archives, where slices of storages are listed as parts of the whole
+/* What is in zip archives and safetensors; and in streams and tar archives, where slices of storages are listed as parts of the whole
  * and parameters of the first versions as such. */
 #define ZIP CORPUS "expected.txt"
 #define LEGACY CORPUS "expected_legacy.txt"
@@ -84,13 +84,16 @@ static void assert_same(const lks_checkpoint_t *first, const lks_checkpoint_t *s
     lks_strbuf_fini(&b);
 }
 
-static void check_zip(const char *path, const char *expected)
+static void check_file(const char *path, const char *expected)
 {
     (void)expected;
     lks_checkpoint_t *first;
     assert_ok(lks_checkpoint_open(path, NULL, &first));
-    lks_checkpoint_t *second = rewrite(first, "torch_zip");
+    lks_checkpoint_t *second = rewrite(first, lks_checkpoint_format(first));
+    lks_checkpoint_t *third = rewrite(first, "torch_zip");
     assert_same(first, second);
+    assert_same(first, third);
+    lks_checkpoint_close(third);
     lks_checkpoint_close(second);
     lks_checkpoint_close(first);
 }
@@ -114,7 +117,7 @@ static void check_legacy(const char *path, const char *expected)
 
 Test(corpus, survives_writing_and_reading)
 {
-    each_file(ZIP, 90, check_zip);
+    each_file(ZIP, 90, check_file);
 }
 
 Test(corpus, survives_writing_and_reading_as_a_stream)

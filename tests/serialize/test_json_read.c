@@ -128,7 +128,8 @@ static lks_json_t start(const char *text)
 
 Test(json_read, pieces_are_pulled_in_order)
 {
-    lks_json_t json = start(" { \"a\\u0000b\" : [ 0 , 18446744073709551615 ] , \"n\":null,\"\":\"x\"} ");
+    lks_json_t json =
+        start(" { \"a\\u0000b\" : [ 0 , 18446744073709551615 ] , \"n\":null,\"\":\"x\"} ");
     lks_json_text_t text;
     uint64_t number = 1;
     cr_assert(lks_json_enter(&json, '{'));
@@ -151,8 +152,9 @@ Test(json_read, pieces_are_pulled_in_order)
 
 Test(json_read, counts_are_plain_digits)
 {
-    static const char *const texts[] = {"-0",  "-1",  "1.0",  "1e3",  "0e0", "01", "00",
-                                        "\"1\"", "null", "18446744073709551616", "1E1", ""};
+    static const char *const texts[] = {"-0",  "-1", "1.0",   "1e3",  "0e0",
+                                        "01",  "00", "\"1\"", "null", "18446744073709551616",
+                                        "1E1", ""};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         lks_json_t json = start(texts[i]);
         uint64_t number = 77;

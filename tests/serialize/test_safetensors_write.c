@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serialize/named_tensors.h"
+#include "serialize/safetensors.h"
+#include "serialize/safetensors_maker.h"
+#include "serialize/value_node.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define CORPUS TEST_DATA_DIR "/corpus/"
+
+static lks_tree_t *tree;
+static lks_value_t *dict;
+static const char *path;
+
+static void setup(void)
+{
+    assert_ok(lks_tree_create(&tree));
+    dict = lks_value_dict(tree);
+    lks_tree_set_root(tree, dict);
+    path = test_temp_path("a.safetensors");
+}
+
+static void teardown(void)
+{
+    lks_tree_destroy(tree);
+}
+
+TestSuite(safetensors_write, .init = setup, .fini = teardown);
+
+static lks_status_t save(void)
+{
+    return lks_checkpoint_save(path, tree, NULL);
+}
+
+/* The file is this header, filled up, and `nbytes` of data. */
+static void assert_header(const char *wanted, size_t nbytes)
+{
+    size_t size, padded = (strlen(wanted) + 7) & ~(size_t)7;
+    unsigned char *file = test_read_file(path, &size);
+    uint64_t length;
+    memcpy(&length, file, 8);
+    cr_assert_eq(length, padded, "%.*s", (int)length, file + 8);
+    cr_assert_eq(size, 8 + padded + nbytes);
+    cr_assert(memcmp(file + 8, wanted, strlen(wanted)) == 0, "%.*s", (int)length, file + 8);
+    for (size_t i = strlen(wanted); i < padded; i++) {
+        cr_assert_eq(file[8 + i], ' ');
+    }
+    free(file);
+}
+
+static lks_value_t *add(const char *name, lks_value_t *value)
+{
+    lks_value_set_str(tree, dict, name, value);
+    return value;
+}
+
+/* A contiguous tensor over memory of its own. */
+static lks_value_t *tensor(lks_dtype_t dtype, int ndim, const int64_t *shape)
+{
+    lks_storage_t *storage;
+    assert_ok(lks_storage_create(lks_device_host(), 4096, &storage));
+    for (size_t i = 0; i < 4096; i++) {
+        ((unsigned char *)lks_storage_data(storage))[i] = (unsigned char)i;
+    }
+    size_t index = lks_tree_add_storage(tree, storage, dtype, "cpu");
+    lks_storage_release(storage);
+    return test_tensor(tree, index, 0, dtype, ndim, shape);
+}
+
+#define SHAPE(...)                                                                                 \
+    (int)(sizeof((const int64_t[]){__VA_ARGS__}) / 8), (const int64_t[])                           \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
+/* --- beside the safetensors library ------------------------------------------------------------- */
+
+Test(safetensors_write, files_of_the_library_are_written_again_byte_for_byte)
+{
+    static const char *const names[] = {"t26_dtypes",
+                                        "t26_empty",
+                                        "t26_iris",
+                                        "t26_hf_model-00001-of-00003",
+                                        "t26_hf_model-00002-of-00003",
+                                        "t26_hf_model-00003-of-00003"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char from[256];
+        (void)snprintf(from, sizeof from, CORPUS "%s.safetensors", names[i]);
+        lks_checkpoint_t *checkpoint;
+        assert_ok(lks_checkpoint_open(from, NULL, &checkpoint));
+        assert_ok(lks_checkpoint_save(path, lks_checkpoint_tree(checkpoint), NULL));
+        lks_checkpoint_close(checkpoint);
+        size_t size, copy_size;
+        unsigned char *file = test_read_file(from, &size), *copy = test_read_file(path, &copy_size);
+        cr_assert(size == copy_size && memcmp(file, copy, size) == 0, "%s", names[i]);
+        free(file);
+        free(copy);
+    }
+}
+
+Test(safetensors_write, dtypes_come_in_descending_rank_and_then_names)
+{
+    add("b", tensor(LKS_DTYPE_F32, SHAPE(2)));
+    add("a", tensor(LKS_DTYPE_BOOL, SHAPE(1)));
+    add("aa", tensor(LKS_DTYPE_F32, SHAPE(0)));
+    add("a.b", tensor(LKS_DTYPE_F32, 0, NULL));
+    add("B", tensor(LKS_DTYPE_I64, SHAPE(1)));
+    add("z", tensor(LKS_DTYPE_F4_E2M1FN_X2, SHAPE(2, 3)));
+    assert_ok(save());
+    assert_header("{\"__metadata__\":{\"format\":\"pt\"},"
+                  "\"B\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]},"
+                  "\"a.b\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[8,12]},"
+                  "\"aa\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[12,12]},"
+                  "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[12,20]},"
+                  "\"z\":{\"dtype\":\"F4\",\"shape\":[2,6],\"data_offsets\":[20,26]},"
+                  "\"a\":{\"dtype\":\"BOOL\",\"shape\":[1],\"data_offsets\":[26,27]}}",
+                  27);
+}
+
+Test(safetensors_write, names_are_escaped_as_the_library_does)
+{
+    lks_value_t *key = lks_value_str_n(tree, "\"\\/\b\f\n\r\t\0\x1f\x7f\xc3\xa9", 13);
+    lks_value_set(tree, dict, key, tensor(LKS_DTYPE_U8, SHAPE(1)));
+    assert_ok(save());
+    assert_header("{\"__metadata__\":{\"format\":\"pt\"},"
+                  "\"\\\"\\\\/\\b\\f\\n\\r\\t\\u0000\\u001f\x7f\xc3\xa9\":"
+                  "{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+                  1);
+    lks_checkpoint_t *checkpoint;
+    assert_ok(lks_checkpoint_open(path, NULL, &checkpoint));
+    size_t nbytes;
+    const lks_value_t *root = lks_tree_root(lks_checkpoint_tree(checkpoint));
+    const char *name = lks_value_text(lks_value_key_at(root, 0), &nbytes);
+    cr_assert(nbytes == 13 && memcmp(name, lks_value_text(key, NULL), 13) == 0);
+    lks_checkpoint_close(checkpoint);
+}
+
+Test(safetensors_write, every_dtype_survives)
+{
+    int count = 0;
+    for (int dtype = 0; dtype < LKS_DTYPE_COUNT; dtype++) {
+        if (lks_safetensors_dtype_of((lks_dtype_t)dtype)) {
+            add(lks_dtype_name((lks_dtype_t)dtype), tensor((lks_dtype_t)dtype, SHAPE(3, 5)));
+            count++;
+        }
+    }
+    cr_assert_eq(count, 22);
+    assert_ok(save());
+    lks_checkpoint_t *checkpoint;
+    assert_ok(lks_checkpoint_open(path, NULL, &checkpoint));
+    const lks_value_t *root = lks_tree_root(lks_checkpoint_tree(checkpoint));
+    cr_assert_eq(lks_value_count(root), (size_t)count);
+    for (size_t i = 0; i < (size_t)count; i++) {
+        lks_tensor_t found;
+        assert_ok(lks_checkpoint_tensor(checkpoint, lks_value_at(root, i), NULL, &found));
+        cr_assert_str_eq(lks_dtype_name(found.dtype),
+                         lks_value_text(lks_value_key_at(root, i), NULL));
+        cr_assert(found.ndim == 2 && found.shape[0] == 3 && found.shape[1] == 5);
+        const unsigned char *data = lks_tensor_data(&found);
+        for (size_t k = 0; k < lks_tensor_nbytes(&found); k++) {
+            cr_assert_eq(data[k], k);
+        }
+    }
+    lks_checkpoint_close(checkpoint);
+}
+
+Test(safetensors_write, views_are_packed)
+{
+    const int64_t shape[] = {2, 3}, stride[] = {1, 4};
+    lks_value_tensor_t view = {.storage = lks_value_tensor(tensor(LKS_DTYPE_U8, SHAPE(1)))->storage,
+                               .dtype = LKS_DTYPE_U8,
+                               .ndim = 2,
+                               .offset = 10,
+                               .shape = shape,
+                               .stride = stride};
+    add("t", lks_value_tensor_new(tree, &view));
+    assert_ok(save());
+    size_t size;
+    unsigned char *file = test_read_file(path, &size);
+    static const unsigned char wanted[] = {10, 14, 18, 11, 15, 19};
+    cr_assert(memcmp(file + size - 6, wanted, 6) == 0);
+    free(file);
+}
+
+/* --- metadata ----------------------------------------------------------------------------------- */
+
+static void set_metadata(lks_value_t *metadata)
+{
+    lks_value_t *attributes = lks_value_dict(tree);
+    lks_value_set_str(tree, attributes, "_metadata", lks_value_dict(tree));
+    lks_value_set_str(tree, attributes, "__metadata__", metadata);
+    lks_value_dict_set_attributes(tree, dict, attributes);
+}
+
+Test(safetensors_write, metadata_is_the_roots_attribute)
+{
+    lks_value_t *metadata = lks_value_dict(tree);
+    set_metadata(metadata);
+    assert_ok(save());
+    assert_header("{}", 0);
+    lks_value_set_str(tree, metadata, "z", lks_value_str(tree, "\n"));
+    lks_value_set_str(tree, metadata, "a", lks_value_str(tree, ""));
+    assert_ok(save());
+    assert_header("{\"__metadata__\":{\"z\":\"\\n\",\"a\":\"\"}}", 0);
+}
+
+Test(safetensors_write, an_attribute_of_another_kind_is_no_metadata)
+{
+    lks_value_t *metadata = lks_value_dict(tree);
+    lks_value_set_str(tree, metadata, "epoch", lks_value_int(tree, 3));
+    set_metadata(metadata);
+    assert_ok(save());
+    assert_header("{\"__metadata__\":{\"format\":\"pt\"}}", 0);
+    set_metadata(lks_value_str(tree, "a"));
+    assert_ok(save());
+    assert_header("{\"__metadata__\":{\"format\":\"pt\"}}", 0);
+}
+
+/* --- what cannot be held ------------------------------------------------------------------------ */
+
+static char told[1024];
+
+static void tell(void *context, const char *name, const char *why)
+{
+    cr_assert_eq(context, told);
+    size_t length = strlen(told);
+    (void)snprintf(told + length, sizeof told - length, "%s|%s\n", name, why);
+}
+
+static lks_status_t save_dropping(void)
+{
+    lks_save_options_t options = lks_save_options_default();
+    options.drop = true;
+    options.dropped = tell;
+    options.dropped_context = told;
+    told[0] = '\0';
+    return lks_checkpoint_save(path, tree, &options);
+}
+
+#define NO_TENSORS "{\"__metadata__\":{\"format\":\"pt\"}}"
+
+/* The one value of the dict is refused for that reason, and can be dropped. */
+static void check_refused(lks_value_t *key, lks_value_t *value, const char *name, const char *why)
+{
+    char sentence[256];
+    dict = lks_value_dict(tree);
+    lks_tree_set_root(tree, dict);
+    lks_value_set(tree, dict, key, value);
+    (void)snprintf(sentence, sizeof sentence, "a.safetensors': value '%s': %s", name, why);
+    (void)remove(path);
+    assert_fails(save(), LKS_ERR_UNSUPPORTED, sentence);
+    cr_assert(access(path, F_OK) != 0, "a file was left");
+    assert_ok(save_dropping());
+    cr_assert(strncmp(told, name, strlen(name)) == 0 && strstr(told, why), "%s", told);
+    assert_header(NO_TENSORS, 0);
+}
+
+Test(safetensors_write, values_that_are_no_tensors_are_named)
+{
+    lks_value_t *nested = lks_value_dict(tree), *list = lks_value_list(tree);
+    lks_value_set_str(tree, nested, "w", tensor(LKS_DTYPE_F32, SHAPE(1)));
+    check_refused(lks_value_str(tree, "epoch"), lks_value_int(tree, 3), "epoch",
+                  "safetensors holds tensors only, and it is an int");
+    check_refused(lks_value_str(tree, "model"), nested, "model",
+                  "safetensors holds tensors only, and it is a dict (keep the state dict alone, or "
+                  "flatten it first)");
+    check_refused(lks_value_str(tree, "l"), list, "l", "safetensors holds tensors only");
+    check_refused(lks_value_int(tree, -7), tensor(LKS_DTYPE_F32, SHAPE(1)), "-7",
+                  "safetensors holds tensors under str keys only");
+    check_refused(lks_value_bool(tree, true), tensor(LKS_DTYPE_F32, SHAPE(1)), "<bool>",
+                  "safetensors holds tensors under str keys only");
+    check_refused(lks_value_str(tree, "__metadata__"), tensor(LKS_DTYPE_F32, SHAPE(1)),
+                  "__metadata__", "safetensors keeps this name for its metadata");
+}
+
+Test(safetensors_write, keys_that_are_no_utf8_are_refused)
+{
+    lks_value_set_str(tree, dict, "a\xed\xa0\x80", tensor(LKS_DTYPE_F32, SHAPE(1)));
+    assert_fails(save(), LKS_ERR_UNSUPPORTED, "value 'a\\xed\\xa0\\x80': its key is no UTF-8");
+    dict = lks_value_dict(tree);
+    lks_tree_set_root(tree, dict);
+    lks_value_set_str(tree, dict, "\xff", tensor(LKS_DTYPE_F32, SHAPE(1)));
+    assert_fails(save(), LKS_ERR_UNSUPPORTED, "value '\\xff': its key is no UTF-8");
+}
+
+Test(safetensors_write, tensors_that_the_format_has_not_are_named)
+{
+    static const lks_dtype_t none[] = {LKS_DTYPE_C128, LKS_DTYPE_C32, LKS_DTYPE_QI8,
+                                       LKS_DTYPE_QU4X2};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        char why[64];
+        (void)snprintf(why, sizeof why, "safetensors has no tensors of %s",
+                       lks_dtype_name(none[i]));
+        check_refused(lks_value_str(tree, "t"), tensor(none[i], SHAPE(1)), "t", why);
+    }
+    lks_value_tensor_t view = *lks_value_tensor(tensor(LKS_DTYPE_C64, SHAPE(1)));
+    view.is_conj = true;
+    check_refused(lks_value_str(tree, "t"), lks_value_tensor_new(tree, &view), "t",
+                  "safetensors has no conjugated or negated views");
+    check_refused(lks_value_str(tree, "t"), tensor(LKS_DTYPE_F4_E2M1FN_X2, 0, NULL), "t",
+                  "safetensors has no scalars of a dtype that groups elements");
+}
+
+Test(safetensors_write, a_root_that_is_no_dict_is_refused)
+{
+    lks_tree_set_root(tree, tensor(LKS_DTYPE_F32, SHAPE(1)));
+    assert_fails(save(), LKS_ERR_UNSUPPORTED,
+                 "safetensors holds a dict of tensors, and the root is of kind tensor");
+    assert_fails(save_dropping(), LKS_ERR_UNSUPPORTED, "the root is of kind tensor");
+}
+
+/* --- shared bytes ------------------------------------------------------------------------------- */
+
+static lks_value_t *view_of(lks_value_t *value, int64_t offset, int ndim, const int64_t *shape)
+{
+    return test_tensor(tree, lks_value_tensor(value)->storage, offset, LKS_DTYPE_F32, ndim, shape);
+}
+
+Test(safetensors_write, tied_tensors_are_refused_or_noted)
+{
+    lks_value_t *weight = tensor(LKS_DTYPE_F32, SHAPE(4));
+    add("z", weight);
+    add("other", tensor(LKS_DTYPE_F32, SHAPE(1)));
+    add("a", view_of(weight, 0, SHAPE(4)));
+    assert_fails(save(), LKS_ERR_UNSUPPORTED,
+                 "value 'a': it shares bytes with 'z', which safetensors cannot say");
+    assert_ok(save_dropping());
+    cr_assert_str_eq(told,
+                     "a|it shares bytes with 'z', which safetensors cannot say: only that one "
+                     "is written\n");
+    assert_header("{\"__metadata__\":{\"format\":\"pt\",\"a\":\"z\"},"
+                  "\"other\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+                  "\"z\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[4,20]}}",
+                  20);
+}
+
+Test(safetensors_write, what_the_metadata_say_of_a_name_stays)
+{
+    lks_value_t *weight = tensor(LKS_DTYPE_F32, SHAPE(4)), *metadata = lks_value_dict(tree);
+    add("a", weight);
+    add("b", weight);
+    add("format", weight);
+    lks_value_set_str(tree, metadata, "b", lks_value_str(tree, "mine"));
+    set_metadata(metadata);
+    assert_ok(save_dropping());
+    assert_header("{\"__metadata__\":{\"b\":\"mine\",\"format\":\"a\"},"
+                  "\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}",
+                  16);
+    lks_value_dict_set_attributes(tree, dict, lks_value_dict(tree));
+    assert_ok(save_dropping());
+    assert_header("{\"__metadata__\":{\"format\":\"pt\",\"b\":\"a\"},"
+                  "\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}",
+                  16);
+}
+
+Test(safetensors_write, overlapping_views_are_refused_or_copied)
+{
+    lks_value_t *whole = tensor(LKS_DTYPE_F32, SHAPE(10));
+    add("part", view_of(whole, 2, SHAPE(2)));
+    add("whole", whole);
+    add("shape", view_of(whole, 0, SHAPE(2, 5)));
+    assert_fails(save(), LKS_ERR_UNSUPPORTED, "it shares bytes with");
+    assert_ok(save_dropping());
+    cr_assert(strstr(told, "part|it shares bytes with 'whole', which safetensors cannot say: it "
+                           "becomes a copy\n"));
+    cr_assert(strstr(told, "shape|it shares bytes with 'whole'"));
+    assert_header("{\"__metadata__\":{\"format\":\"pt\"},"
+                  "\"part\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
+                  "\"shape\":{\"dtype\":\"F32\",\"shape\":[2,5],\"data_offsets\":[8,48]},"
+                  "\"whole\":{\"dtype\":\"F32\",\"shape\":[10],\"data_offsets\":[48,88]}}",
+                  88);
+}
+
+/* q, k and v in one storage, empty views anywhere, two storages over different memory. */
+Test(safetensors_write, neighbours_in_one_storage_share_nothing)
+{
+    lks_value_t *qkv = tensor(LKS_DTYPE_F32, SHAPE(1));
+    add("q", view_of(qkv, 0, SHAPE(4)));
+    add("v", view_of(qkv, 8, SHAPE(4)));
+    add("k", view_of(qkv, 4, SHAPE(4)));
+    add("none", view_of(qkv, 5, SHAPE(0)));
+    add("none2", view_of(qkv, 5, SHAPE(0)));
+    add("far", view_of(tensor(LKS_DTYPE_F32, SHAPE(1)), 0, SHAPE(4)));
+    assert_ok(save());
+}
+
+/* Two storages of a tree can lie in one piece of memory. */
+Test(safetensors_write, sharing_is_found_by_address)
+{
+    lks_storage_t *again;
+    lks_value_t *first = add("a", tensor(LKS_DTYPE_F32, SHAPE(4)));
+    void *data =
+        lks_storage_data(lks_tree_storage(tree, lks_value_tensor(first)->storage)->storage);
+    assert_ok(lks_storage_wrap(lks_device_host(), data, 16, NULL, NULL, &again));
+    size_t index = lks_tree_add_storage(tree, again, LKS_DTYPE_F32, "cpu");
+    lks_storage_release(again);
+    add("b", test_tensor(tree, index, 0, LKS_DTYPE_F32, SHAPE(4)));
+    assert_fails(save(), LKS_ERR_UNSUPPORTED, "value 'b': it shares bytes with 'a'");
+}
+
+/* --- streaming ---------------------------------------------------------------------------------- */
+
+static int loads[2], unloads[2];
+
+static lks_status_t count_load(void *context, size_t index, const char *name)
+{
+    (void)context;
+    cr_assert(name);
+    loads[index]++;
+    return LKS_OK;
+}
+
+static void count_unload(void *context, size_t index)
+{
+    (void)context;
+    unloads[index]++;
+}
+
+Test(safetensors_write, a_storage_is_given_back_behind_its_last_tensor)
+{
+    lks_value_t *two = tensor(LKS_DTYPE_F32, SHAPE(4));
+    add("a", two);
+    add("b", tensor(LKS_DTYPE_F32, SHAPE(4)));
+    add("c", view_of(two, 4, SHAPE(4)));
+    tree->load = count_load;
+    tree->unload = count_unload;
+    assert_ok(save());
+    cr_assert(loads[0] == 2 && loads[1] == 1 && unloads[0] == 1 && unloads[1] == 1);
+}
+
+Test(safetensors_write, a_corrupt_source_leaves_no_file)
+{
+    size_t nbytes;
+    unsigned char *file = test_read_file(CORPUS "t113_iris_sd.pth", &nbytes);
+    lks_checkpoint_t *checkpoint;
+    assert_ok(lks_checkpoint_open_memory(file, nbytes, "b.pt", NULL, &checkpoint));
+    const lks_value_t *root = lks_tree_root(lks_checkpoint_tree(checkpoint));
+    const lks_value_tensor_t *found = lks_value_tensor(lks_value_find(root, "fc.2.bias"));
+    const void *data = lks_storage_data(
+        lks_tree_storage(lks_checkpoint_tree(checkpoint), found->storage)->storage);
+    file[(const unsigned char *)data - file] ^= 1;
+    assert_fails(lks_checkpoint_save(path, lks_checkpoint_tree(checkpoint), NULL), LKS_ERR_CORRUPT,
+                 "tensor 'fc.2.bias'");
+    cr_assert(access(path, F_OK) != 0);
+    lks_checkpoint_close(checkpoint);
+    free(file);
+}
