@@ -194,6 +194,46 @@ void lks_checkpoint_unload(lks_checkpoint_t *checkpoint, size_t index)
     }
 }
 
+/* --- what else an archive has ------------------------------------------------------------------- */
+
+static const lks_zip_records_t *records_of(const lks_checkpoint_t *checkpoint)
+{
+    static const lks_zip_records_t none;
+    const lks_format_t *format = checkpoint->format;
+    return format->records ? format->records(checkpoint->state) : &none;
+}
+
+size_t lks_checkpoint_record_count(const lks_checkpoint_t *checkpoint)
+{
+    return records_of(checkpoint)->count;
+}
+
+const lks_record_t *lks_checkpoint_record(const lks_checkpoint_t *checkpoint, size_t index)
+{
+    const lks_zip_records_t *records = records_of(checkpoint);
+    return index < records->count ? &records->items[index] : NULL;
+}
+
+lks_status_t lks_checkpoint_record_read(const lks_checkpoint_t *checkpoint, size_t index,
+                                        void *data)
+{
+    const lks_zip_records_t *records = records_of(checkpoint);
+    if (index >= records->count) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "'%s' has %zu records, no number %zu",
+                        lks_checkpoint_path(checkpoint), records->count, index);
+    }
+    lks_status_t status = lks_zip_records_read(records, index, data);
+    return status == LKS_OK
+               ? LKS_OK
+               : lks_error_prefix(status, "reading '%s'", lks_checkpoint_path(checkpoint));
+}
+
+const lks_value_t *lks_checkpoint_constants(const lks_checkpoint_t *checkpoint)
+{
+    const lks_format_t *format = checkpoint->format;
+    return format->constants ? format->constants(checkpoint->state) : NULL;
+}
+
 /* --- saving ------------------------------------------------------------------------------------- */
 
 lks_save_options_t lks_save_options_default(void)

@@ -7,6 +7,7 @@
 #include "serialize/folder.h"
 #include "serialize/origin.h"
 #include "serialize/sink.h"
+#include "serialize/zip_records.h"
 
 #include <lockstep/checkpoint.h>
 
@@ -21,6 +22,10 @@ typedef struct lks_format {
     lks_status_t (*open)(lks_origin_t *origin, const lks_checkpoint_limits_t *limits,
                          lks_tree_t *tree, void **state);
     void (*close)(void *state); /* after the tree was destroyed */
+
+    /* What an archive has beside the root: records that hold no storage; values that code names. Each may be NULL. */
+    const lks_zip_records_t *(*records)(const void *state);
+    const lks_value_t *(*constants)(const void *state);
 
     /* Writes the tree to one file, or to a directory of several: one of the two, or neither where the format is
      * only read. `path` is what the user called the file. Errors of the sink need no forwarding. */
@@ -39,6 +44,7 @@ extern const lks_format_t lks_format_torch_zip;
 extern const lks_format_t lks_format_torch_legacy;
 extern const lks_format_t lks_format_torch_tar;
 extern const lks_format_t lks_format_safetensors;
+extern const lks_format_t lks_format_torchscript;
 
 /** The format of an origin. Errors: UNSUPPORTED (one that is known but not read), FORMAT (none). */
 LKS_NODISCARD lks_status_t lks_format_probe(lks_origin_t *origin, const lks_format_t **out);

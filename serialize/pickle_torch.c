@@ -417,9 +417,11 @@ static lks_status_t rebuild_from_type(lks_tree_t *tree, const lks_value_t *argum
 static lks_status_t create(void *context, lks_tree_t *tree, lks_object_how_t how,
                            lks_value_t *callable, lks_value_t *arguments, lks_value_t **out)
 {
-    (void)context;
-    (void)how;
-    return rebuild(tree, lks_value_class_name(callable), arguments, out);
+    const lks_torch_reader_t *reader = context;
+    if (reader->create) {
+        LKS_TRY(reader->create(reader->context, tree, how, callable, arguments, out));
+    }
+    return *out ? LKS_OK : rebuild(tree, lks_value_class_name(callable), arguments, out);
 }
 
 /* (requires_grad, volatile, hooks), the state of a parameter before 0.4. */

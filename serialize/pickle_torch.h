@@ -24,12 +24,18 @@ typedef struct lks_torch_storage_id {
     int64_t numel;     /* >= 0; of the whole, where the id names a slice */
 } lks_torch_storage_id_t;
 
+/** As lks_pickle_hooks_t.create. */
+typedef lks_status_t (*lks_torch_create_fn_t)(void *context, lks_tree_t *tree, lks_object_how_t how,
+                                              lks_value_t *callable, lks_value_t *arguments,
+                                              lks_value_t **out);
+
 typedef struct lks_torch_reader {
     void *context;
     /* Adds the storage to the tree, or finds it there. */
     lks_status_t (*storage)(void *context, lks_tree_t *tree, const lks_torch_storage_id_t *id,
                             size_t *index);
-    bool stream; /* ids may name slices and classes, as before 1.6 */
+    bool stream;                  /* ids may name slices and classes, as before 1.6 */
+    lks_torch_create_fn_t create; /* calls that the format around the pickle knows; NULL: none */
 } lks_torch_reader_t;
 
 /** Hooks that read what torch wrote; `reader` is borrowed. Calls that make something else than a plain

@@ -11,6 +11,8 @@
  *   "torch_zip"    torch.save since 1.6: a zip archive of stored records data.pkl, data/0, data/1, ..., version
  *   "torch_legacy" the stream of torch.save before 1.6, without checksums
  *   "torch_tar"    the tar archive of torch 0.1, only read
+ *   "torchscript"  torch.jit.save, only read: the root is the module, an object with its attributes and submodules as
+ *                  state
  *   "safetensors"  one file of named tensors, without checksums: the root is an OrderedDict of them, the metadata its
  *                  attribute "__metadata__" */
 #ifndef LOCKSTEP_CHECKPOINT_H
@@ -82,6 +84,26 @@ LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_elements(
  *  are void then, and the next that is asked for unpacks it again. For those who go through a checkpoint that is
  *  larger than the memory. */
 LKS_API void lks_checkpoint_unload(lks_checkpoint_t *checkpoint, size_t index);
+
+/** A record of an archive that no tensor lies in: TorchScript's code, files that a user added to it ("extra/NAME"),
+ *  "version", "byteorder", and the pickles that the values were read from. */
+typedef struct lks_record {
+    const char *name; /**< below the archive's folder: "code/__torch__.py"; valid until close */
+    uint64_t nbytes;
+} lks_record_t;
+
+/** How many there are (0 where the format is no archive), and number `index`; NULL past the end. */
+LKS_API size_t lks_checkpoint_record_count(const lks_checkpoint_t *checkpoint);
+LKS_API const lks_record_t *lks_checkpoint_record(const lks_checkpoint_t *checkpoint, size_t index);
+
+/** Copies the bytes of record `index` to `data`, which has room for all of them, after verifying them.
+ *  Errors: CORRUPT (checksum), FORMAT, INVALID_ARG (index), NO_MEMORY. */
+LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_record_read(const lks_checkpoint_t *checkpoint,
+                                                              size_t index, void *data);
+
+/** Of a TorchScript archive, the tuple whose items its code calls CONSTANTS.c0, CONSTANTS.c1, ...: a frozen module has
+ *  its weights there, and none in its attributes. In the tree, beside the root; NULL in other formats. */
+LKS_API const lks_value_t *lks_checkpoint_constants(const lks_checkpoint_t *checkpoint);
 
 typedef struct lks_save_options {
     const char *format; /**< NULL (the default): by the path's extension, else "torch_zip" */

@@ -303,18 +303,24 @@ Test(in_place, no_room_leaves_the_old_file)
 
 /* --- files of torch ----------------------------------------------------------------------------- */
 
-static void update_copy(const char *name)
+/* False for a file of another format. */
+static bool update_copy(const char *name)
 {
     char from[512];
     (void)snprintf(from, sizeof from, TEST_DATA_DIR "/corpus/%s", name);
     assert_ok(lks_checkpoint_copy(from, path));
-    lks_strbuf_t before = text_of(path);
     lks_checkpoint_t *checkpoint = open_at(path);
+    if (strcmp(lks_checkpoint_format(checkpoint), "torch_zip") != 0) {
+        lks_checkpoint_close(checkpoint);
+        return false;
+    }
+    lks_strbuf_t before = text_of(path);
     assert_ok(lks_checkpoint_update(checkpoint, lks_checkpoint_tree(checkpoint),
                                     &(lks_update_options_t){.sync = false}));
     lks_checkpoint_close(checkpoint);
     assert_text(path, &before);
     lks_strbuf_fini(&before);
+    return true;
 }
 
 Test(in_place, files_of_torch_keep_all_they_hold)
@@ -323,8 +329,7 @@ Test(in_place, files_of_torch_keep_all_they_hold)
     char *text = (char *)test_read_file(TEST_DATA_DIR "/corpus/expected.txt", &nbytes);
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         if (strncmp(line, "file ", 5) == 0) {
-            update_copy(line + 5);
-            count++;
+            count += update_copy(line + 5);
         }
     }
     cr_assert_gt(count, 90);

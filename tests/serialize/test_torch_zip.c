@@ -180,8 +180,6 @@ Test(torch_zip, archives_that_torch_did_not_write_are_refused)
     const test_record_t two[] = {NAMED("a/data.pkl", "N."), NAMED("b/version", "3\n")};
     assert_fails(open_archive(test_zip(two, 2)), LKS_ERR_FORMAT,
                  "record 'b/version' is outside of the folder 'a/'");
-    const test_record_t script[] = {NAMED("a/data.pkl", "N."), NAMED("a/constants.pkl", ").")};
-    assert_fails(open_archive(test_zip(script, 2)), LKS_ERR_UNSUPPORTED, "TorchScript");
 }
 
 Test(torch_zip, the_version_must_be_known)
@@ -348,6 +346,29 @@ static void verify_all(void *context)
         const void *data;
         size_t nbytes;
         cr_expect(lks_checkpoint_storage(shared, i, NULL, &data, &nbytes) == LKS_OK);
+    }
+}
+
+Test(torch_zip, what_was_unloaded_is_loaded_again)
+{
+    static const char *const files[] = {"x_repack_deflated.pth", "x_big_endian.pth",
+                                        "t113_iris_sd.pth"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char file[256];
+        const void *data;
+        size_t nbytes;
+        (void)snprintf(file, sizeof file, TEST_DATA_DIR "/corpus/%s", files[i]);
+        assert_ok(lks_checkpoint_open(file, NULL, &checkpoint));
+        assert_ok(lks_checkpoint_storage(checkpoint, 0, NULL, &data, &nbytes));
+        unsigned char *before = malloc(nbytes);
+        cr_assert(before && nbytes > 0);
+        memcpy(before, data, nbytes);
+        lks_checkpoint_unload(checkpoint, 0);
+        cr_assert(i == 2 || memcmp(data, before, nbytes) != 0, "%s: the memory is kept", files[i]);
+        assert_ok(lks_checkpoint_storage(checkpoint, 0, NULL, &data, &nbytes));
+        cr_assert(memcmp(data, before, nbytes) == 0);
+        free(before);
+        teardown();
     }
 }
 

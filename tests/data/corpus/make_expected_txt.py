@@ -83,7 +83,7 @@ def tar_storages(path, entry):
     return found
 
 
-STORAGES = {"zip": zip_storages, "legacy": legacy_storages, "tar": tar_storages}
+STORAGES = {"zip": zip_storages, "torchscript": zip_storages, "legacy": legacy_storages, "tar": tar_storages}
 
 
 # --- the listing ----------------------------------------------------------------------------------

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* zip_storages.c - see zip_storages.h. */
+#include "serialize/zip_storages.h"
+#include "serialize/crc32.h"
+#include "serialize/value_node.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { RECORD_UNSEEN, RECORD_GOOD, RECORD_BAD };
+
+/* --- storages ----------------------------------------------------------------------------------- */
+
+/* Bytes that are swapped together: of a complex element, those of one part. */
+static size_t swap_width(lks_dtype_t dtype)
+{
+    size_t itemsize = lks_dtype_size(dtype);
+    return lks_dtype_is_complex(dtype) ? itemsize / 2 : itemsize;
+}
+
+static lks_status_t create_storage(lks_zip_storages_t *storages, const lks_zip_view_t *view,
+                                   lks_zip_storage_t *item, lks_storage_t **out)
+{
+    const lks_zip_entry_t *entry = view->entry;
+    bool misplaced = view->alignment > 1 && (entry->data + view->skip) % view->alignment != 0;
+    *item = (lks_zip_storage_t){.entry = entry, .skip = view->skip, .nbytes = view->nbytes};
+    item->swap = view->swapped && swap_width(view->dtype) > 1 ? swap_width(view->dtype) : 0;
+    if (entry->size == 0 || (!entry->deflated && item->swap == 0 && !misplaced)) {
+        return lks_source_storage(storages->source, (size_t)entry->data + view->skip, view->nbytes,
+                                  out);
+    }
+    if (entry->deflated && entry->size > storages->memory_left) {
+        return lks_fail(LKS_ERR_FORMAT, "the deflated records need more than the memory limit");
+    }
+    LKS_TRY(lks_memory_create((size_t)entry->size, &item->memory));
+    storages->memory_left -= entry->deflated ? (size_t)entry->size : 0;
+    return lks_memory_storage(item->memory, view->skip, view->nbytes, out);
+}
+
+lks_status_t lks_zip_storages_get(lks_zip_storages_t *storages, const lks_zip_view_t *view,
+                                  size_t *index)
+{
+    lks_tree_t *tree = storages->tree;
+    size_t *known = &storages->index_of[view->entry - storages->zip->entries];
+    if (*known == 0) {
+        lks_storage_t *storage;
+        lks_zip_storage_t *item = &storages->items[lks_tree_storage_count(tree)];
+        LKS_TRY(create_storage(storages, view, item, &storage));
+        size_t added = lks_tree_append_storage(tree, storage, view->dtype, view->location);
+        lks_storage_release(storage); /* the tree has its own reference */
+        LKS_TRY(lks_tree_status(tree));
+        *known = added + 1;
+    }
+    *index = *known - 1;
+    return LKS_OK;
+}
+
+/* --- bytes of a storage ------------------------------------------------------------------------- */
+
+static void swap_bytes(unsigned char *data, size_t nbytes, size_t width)
+{
+    for (size_t at = 0; nbytes - at >= width; at += width) {
+        for (size_t i = 0; i < width / 2; i++) {
+            unsigned char byte = data[at + i];
+            data[at + i] = data[at + width - 1 - i];
+            data[at + width - 1 - i] = byte;
+        }
+    }
+}
+
+static lks_status_t fill_memory(const lks_zip_t *zip, lks_zip_storage_t *item)
+{
+    const lks_zip_entry_t *entry = item->entry;
+    unsigned char *data = item->memory->data;
+    if (entry->deflated) {
+        LKS_TRY(lks_zip_inflate(zip, entry, data));
+    } else {
+        memcpy(data, zip->data + entry->data, (size_t)entry->size);
+    }
+    atomic_store(&item->crc, lks_crc32(0, data, (size_t)entry->size));
+    if (item->swap > 0) {
+        swap_bytes(data + item->skip, item->nbytes, item->swap);
+    }
+    return LKS_OK;
+}
+
+static void settle(lks_zip_storage_t *item)
+{
+    bool good = atomic_load(&item->crc) == item->entry->crc;
+    atomic_store(&item->state, good ? RECORD_GOOD : RECORD_BAD);
+}
+
+/* Two threads may checksum one record at once: they find the same. Filling memory is done by one. */
+static lks_status_t verify(lks_zip_storages_t *storages, lks_zip_storage_t *item)
+{
+    const lks_zip_t *zip = storages->zip;
+    if (lks_zip_check(zip, item->entry) != LKS_OK) {
+        return LKS_ERR_CORRUPT;
+    }
+    if (!item->memory) {
+        const unsigned char *data = zip->data + item->entry->data;
+        atomic_store(&item->crc, lks_crc32(0, data, (size_t)item->entry->size));
+        settle(item);
+        return LKS_OK;
+    }
+    lks_status_t status = LKS_OK;
+    (void)pthread_mutex_lock(&storages->fill);
+    if (atomic_load(&item->state) == RECORD_UNSEEN) {
+        status = fill_memory(zip, item);
+        if (status == LKS_OK) {
+            settle(item);
+        }
+    }
+    (void)pthread_mutex_unlock(&storages->fill);
+    return status;
+}
+
+/* Puts "'a.pt': tensor 'fc.0.weight' (record data/3) is corrupt" in front, or what is known of that. */
+static lks_status_t name_corrupt(const lks_zip_storages_t *storages, const lks_zip_storage_t *item,
+                                 const char *name)
+{
+    const lks_zip_entry_t *entry = item->entry;
+    const char *below = entry->name + storages->root_length, *path = storages->source->path;
+    int length = (int)(entry->name_length - storages->root_length);
+    if (name) {
+        return lks_error_prefix(LKS_ERR_CORRUPT, "'%s': tensor '%s' (record %.*s) is corrupt", path,
+                                name, length, below);
+    }
+    return lks_error_prefix(LKS_ERR_CORRUPT, "'%s': record %.*s is corrupt", path, length, below);
+}
+
+static lks_status_t load(void *context, size_t index, const char *name)
+{
+    lks_zip_storages_t *storages = context;
+    lks_zip_storage_t *item = &storages->items[index];
+    if (atomic_load(&item->state) == RECORD_UNSEEN) {
+        lks_status_t status = verify(storages, item);
+        if (status != LKS_OK) {
+            return status == LKS_ERR_CORRUPT ? name_corrupt(storages, item, name) : status;
+        }
+    }
+    if (atomic_load(&item->state) == RECORD_GOOD) {
+        return LKS_OK;
+    }
+    (void)lks_fail(LKS_ERR_CORRUPT, "CRC-32 is %08" PRIx32 ", the archive says %08" PRIx32,
+                   atomic_load(&item->crc), item->entry->crc);
+    return name_corrupt(storages, item, name);
+}
+
+/* Pages of private memory go back to the system; the next load fills them anew. */
+static void unload(void *context, size_t index)
+{
+    lks_zip_storages_t *storages = context;
+    lks_zip_storage_t *item = &storages->items[index];
+    if (!item->memory) {
+        return;
+    }
+    (void)pthread_mutex_lock(&storages->fill);
+    atomic_store(&item->state, RECORD_UNSEEN);
+    (void)madvise(item->memory->data, item->memory->size, MADV_DONTNEED);
+    (void)pthread_mutex_unlock(&storages->fill);
+}
+
+/* --- life --------------------------------------------------------------------------------------- */
+
+lks_status_t lks_zip_storages_init(lks_zip_storages_t *storages, lks_source_t *source,
+                                   const lks_zip_t *zip, lks_tree_t *tree, size_t memory)
+{
+    *storages =
+        (lks_zip_storages_t){.source = source, .zip = zip, .tree = tree, .memory_left = memory};
+    (void)pthread_mutex_init(&storages->fill, NULL);
+    storages->items = calloc(zip->count + 1, sizeof *storages->items);
+    storages->index_of = calloc(zip->count + 1, sizeof *storages->index_of);
+    if (!storages->items || !storages->index_of) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "out of memory");
+    }
+    tree->load = load;
+    tree->unload = unload;
+    tree->load_context = storages;
+    return LKS_OK;
+}
+
+void lks_zip_storages_fini(lks_zip_storages_t *storages)
+{
+    if (!storages->zip) {
+        return; /* never begun */
+    }
+    for (size_t i = 0; storages->items && i < storages->zip->count; i++) {
+        lks_memory_release(storages->items[i].memory);
+    }
+    free(storages->items);
+    free(storages->index_of);
+    (void)pthread_mutex_destroy(&storages->fill);
+}
