@@ -2,8 +2,8 @@
 """Every file of tests/data/corpus is listed by `inspect --json --hash` just as expected.json says: every tensor with
 its place, layout, bytes and storage, every other value with its type, in the order of the file.
 
-inspect leaves out by design: containers met before, of which only the first place is listed; the conjugate and
-negative bits. What it lists in another way, for now, stands in REBUILT."""
+inspect leaves out by design: containers met before, of which only the first place is listed. What it lists in
+another way stands in REBUILT and as_lockstep_says."""
 import itertools
 import json
 import os
@@ -16,7 +16,7 @@ LOCKSTEP = os.environ["LOCKSTEP"]
 CORPUS = os.path.join(os.environ["TEST_DATA"], "corpus")
 
 # Formats of expected.json that must be read. Of the others, a file is reported until lockstep reads it.
-ALWAYS_READ = ["zip", "torchscript"]
+ALWAYS_READ = ["zip", "legacy", "tar", "torchscript", "safetensors"]
 
 # Tensors that are listed as the call that rebuilds them: callable -> which ones.
 REBUILT = {"torch._utils._rebuild_meta_tensor_no_storage": "tensors without data"}
@@ -273,6 +273,12 @@ def compare_tensor(path, found, expected):
             raise Difference(f"tensor '{path}': {field} is {found.get(field)}, expected {expected[field]}")
 
 
+def compare_bits(path, found, expected):
+    for bit in ("conj", "neg"):
+        if found.get(bit, False) != (expected.get("metadata") or {}).get(bit, False):
+            raise Difference(f"tensor '{path}': its {bit} bit is {found.get(bit, False)}")
+
+
 def compare_storages(tensors, storages):
     """Tensors share memory as they should, on the device they should be on."""
     theirs, ours = {}, {}
@@ -287,6 +293,32 @@ def compare_storages(tensors, storages):
         location = storages[expected["storage"]]["location"]
         if found["device"] != location:
             raise Difference(f"tensor '{path}': on {found['device']}, expected {location}")
+
+
+def is_old_parameter(node):
+    """torch.nn.parameter.Parameter(tensor) with the state (requires_grad, volatile, hooks), as before 0.4."""
+    return node.get("t") == "object" and node["class"] == "torch.nn.parameter.Parameter" and \
+        [a["t"] for a in node.get("args", [])] == ["tensor"] and len(node.get("state", {}).get("v", [])) == 3
+
+
+def as_lockstep_says(entry):
+    """Two things that expected.json spells as the file does, and lockstep as they are meant: a slice of a storage is
+    that storage further on, and a parameter of the first versions is a tensor."""
+    for tensor in entry["tensors"]:
+        view = entry["storages"][tensor["storage"]] if "storage" in tensor else {}
+        if "view_of" in view:
+            roots = [i for i, s in enumerate(entry["storages"]) if s["key"] == view["view_of"]]
+            tensor.update(storage=roots[0], offset=tensor["offset"] + view["view_offset"])
+    pending = [entry["tree"]]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict) and is_old_parameter(node):
+            index, grad = node["args"][0]["i"], node["state"]["v"][0]["v"]
+            entry["tensors"][index].update(requires_grad=grad)
+            node.clear()
+            node.update(t="tensor", i=index)
+        pending += node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    return entry
 
 
 def with_sizes(entry):
@@ -305,7 +337,7 @@ def with_sizes(entry):
 
 def compare_tree(name, entry, found):
     """Formats that hold an object: zip, legacy, tar, torchscript. What was not compared, as paths."""
-    expected = Expectation(name, with_sizes(entry), found)
+    expected = Expectation(name, as_lockstep_says(with_sizes(entry)), found)
     values = [(v["path"], found_form(v["value"])) for v in found["values"] if not below(v["path"], expected.rebuilt)]
     tensors = [t for t in found["tensors"] if not below(t["path"], expected.rebuilt)]
     compare_lists("values", in_one_order(values, expected.sets), in_one_order(expected.values, expected.sets))
@@ -313,6 +345,7 @@ def compare_tree(name, entry, found):
     pairs = [(path, ours, theirs) for ours, (path, theirs) in zip(tensors, expected.tensors)]
     for path, ours, theirs in pairs:
         compare_tensor(path, ours, theirs)
+        compare_bits(path, ours, theirs)
     compare_storages(pairs, entry["storages"])
     return expected.rebuilt
 
