@@ -8,10 +8,12 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -69,6 +71,17 @@ void lks_thread_join(lks_thread_t *thread)
     if (thread) {
         (void)pthread_join(thread->id, NULL);
         free(thread);
+    }
+}
+
+void lks_thread_stand_back(void)
+{
+    const struct sched_param none = {0};
+    cpu_set_t cores;
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19);
+    (void)sched_setscheduler(0, SCHED_BATCH, &none); /* does not interrupt others when it wakes */
+    if (sched_getaffinity(getpid(), sizeof cores, &cores) == 0) {
+        (void)sched_setaffinity(0, sizeof cores, &cores);
     }
 }
 

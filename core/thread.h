@@ -19,6 +19,10 @@ LKS_NODISCARD lks_status_t lks_thread_create(const char *name, void (*run)(void 
 /** Waits for its end and frees it. NULL does nothing. */
 void lks_thread_join(lks_thread_t *thread);
 
+/** Makes the calling thread one that takes what others leave: the lowest priority, and all cores that the process's
+ *  first thread may use instead of those its creator is bound to. What cannot be had is done without. */
+void lks_thread_stand_back(void);
+
 /** Sleeps while *word == value; may wake spuriously. */
 void lks_futex_wait(_Atomic uint32_t *word, uint32_t value);
 /** Wakes everyone who sleeps on it. */

@@ -3,6 +3,7 @@
 #include "serialize/format.h"
 #include "serialize/in_place.h"
 #include "serialize/pack.h"
+#include "serialize/save.h"
 #include "serialize/value_node.h"
 
 #include <stdlib.h>
@@ -275,11 +276,9 @@ static lks_status_t save_folder(const lks_format_t *format, const char *path,
     return lks_folder_commit(folder, options->sync);
 }
 
-lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
-                                 const lks_save_options_t *options)
+static lks_status_t find_format(const char *path, const lks_save_options_t *options,
+                                const lks_format_t **out)
 {
-    const lks_save_options_t defaults = lks_save_options_default();
-    options = options ? options : &defaults;
     const lks_format_t *format = lks_format_of_name(path);
     if (options->format) {
         LKS_TRY(lks_format_find(options->format, &format));
@@ -288,6 +287,16 @@ lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
         return lks_fail(LKS_ERR_UNSUPPORTED, "writing '%s': the format '%s' is only read", path,
                         format->name);
     }
+    if (!format->save && options->copy_count > 0) {
+        return lks_fail(LKS_ERR_UNSUPPORTED,
+                        "writing '%s': a checkpoint of several files is not copied", path);
+    }
+    *out = format;
+    return LKS_OK;
+}
+
+static lks_status_t check_tree(const char *path, const lks_tree_t *tree)
+{
     if (lks_tree_status(tree) != LKS_OK) {
         return lks_fail(LKS_ERR_INVALID_ARG, "writing '%s': building its values failed: %s", path,
                         lks_last_error()->message);
@@ -295,8 +304,45 @@ lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
     if (!lks_tree_root(tree)) {
         return lks_fail(LKS_ERR_INVALID_ARG, "writing '%s': the tree has no root", path);
     }
+    return LKS_OK;
+}
+
+lks_status_t lks_save_check(const char *path, const lks_tree_t *tree,
+                            const lks_save_options_t *options)
+{
+    const lks_format_t *format;
+    LKS_TRY(find_format(path, options, &format));
+    return check_tree(path, tree);
+}
+
+static lks_status_t copy_file(const char *from, const char *to, bool sync)
+{
+    int fd;
+    size_t size;
+    LKS_TRY(lks_file_open_read(from, &fd, &size));
+    lks_sink_t *sink;
+    lks_status_t status = lks_sink_create(to, &sink);
+    if (status == LKS_OK) {
+        lks_sink_copy_file(sink, fd, size);
+        status = lks_sink_commit(sink, sync);
+    }
+    (void)close(fd);
+    return status;
+}
+
+lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
+                                 const lks_save_options_t *options)
+{
+    const lks_save_options_t defaults = lks_save_options_default();
+    options = options ? options : &defaults;
+    const lks_format_t *format;
+    LKS_TRY(find_format(path, options, &format));
+    LKS_TRY(check_tree(path, tree));
     lks_status_t status = format->save ? save_file(format, path, tree, options)
                                        : save_folder(format, path, tree, options);
+    for (size_t i = 0; i < options->copy_count && status == LKS_OK; i++) {
+        status = copy_file(path, options->copies[i], options->sync);
+    }
     return save_status(status, path);
 }
 
@@ -318,15 +364,5 @@ lks_status_t lks_checkpoint_update(lks_checkpoint_t *checkpoint, const lks_tree_
 
 lks_status_t lks_checkpoint_copy(const char *from, const char *to)
 {
-    int fd;
-    size_t size;
-    LKS_TRY(lks_file_open_read(from, &fd, &size));
-    lks_sink_t *sink;
-    lks_status_t status = lks_sink_create(to, &sink);
-    if (status == LKS_OK) {
-        lks_sink_copy_file(sink, fd, size);
-        status = lks_sink_commit(sink, true);
-    }
-    (void)close(fd);
-    return status;
+    return copy_file(from, to, true);
 }

@@ -115,6 +115,11 @@ typedef struct lks_save_options {
     bool drop;
     void (*dropped)(void *context, const char *path, const char *why);
     void *dropped_context;
+    /** Further files that get the same bytes when the first is in place, in this order, with the same care; for
+     *  formats of one file. */
+    const char *const *copies;
+    size_t copy_count;
+    bool refuse_if_busy; /**< lks_checkpoint_save_async: BUSY instead of waiting; default false */
 } lks_save_options_t;
 
 LKS_API lks_save_options_t lks_save_options_default(void);
@@ -125,6 +130,33 @@ LKS_API lks_save_options_t lks_save_options_default(void);
  *  message names its path), IO (directory, space, permission: the old file is untouched). */
 LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
                                                        const lks_save_options_t *options);
+
+/** Saves in the background, one after the other. It keeps the memory of its snapshots for the next one. */
+typedef struct lks_save_handle lks_save_handle_t;
+
+/** Takes a snapshot of the tree, bytes of its tensors included, and returns; a thread of the handle writes it, to the
+ *  same bytes as lks_checkpoint_save would. The tree may be changed or destroyed at once. What the snapshot costs is
+ *  one copy of the tree's storages, in time for the caller and in memory as long as the handle lives. The thread has
+ *  the lowest priority: it takes what others leave.
+ *  `*handle` is NULL the first time, and set then; a handle belongs to one thread at a time. While its last save is
+ *  still going on, the call waits for it, or refuses with BUSY if the options say so. If the last save failed and
+ *  nobody was told, this call fails with that sentence and starts nothing. options->dropped is called from the
+ *  handle's thread.
+ *  A process that calls exit, or returns from main, waits for its saves.
+ *  Errors: as lks_checkpoint_save before its first byte, BUSY, NO_MEMORY, and those of the last save. */
+LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_save_async(const char *path,
+                                                             const lks_tree_t *tree,
+                                                             const lks_save_options_t *options,
+                                                             lks_save_handle_t **handle);
+
+/** Waits for the last save. Errors: that save's. */
+LKS_API LKS_NODISCARD lks_status_t lks_save_handle_wait(lks_save_handle_t *handle);
+
+/** Says without waiting whether the last save is over, and if it is, how it ended. Errors: that save's. */
+LKS_API LKS_NODISCARD lks_status_t lks_save_handle_test(lks_save_handle_t *handle, bool *done);
+
+/** Waits, logs a failure that nobody was told, and frees the handle with its memory. NULL does nothing. */
+LKS_API void lks_save_handle_destroy(lks_save_handle_t *handle);
 
 typedef struct lks_update_options {
     bool

@@ -27,7 +27,8 @@ LKS_BEGIN_DECLS
     X(LKS_ERR_DEVICE, "device error")                                                              \
     X(LKS_ERR_COMM, "communication error")                                                         \
     X(LKS_ERR_ABORTED, "aborted") /* a peer failed first */                                        \
-    X(LKS_ERR_TIMEOUT, "timeout")
+    X(LKS_ERR_TIMEOUT, "timeout")                                                                  \
+    X(LKS_ERR_BUSY, "busy") /* something is still going on */
 
 #define LKS_STATUS_ENUM(id, name) id,
 typedef enum { LKS_STATUS_LIST(LKS_STATUS_ENUM) LKS_STATUS_COUNT } lks_status_t;

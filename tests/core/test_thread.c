@@ -4,7 +4,10 @@
 #include "support/support.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 typedef struct portrait {
     char name[16];
@@ -153,4 +156,45 @@ Test(thread, gates_lose_no_wake_up_asleep)
 Test(thread, gates_lose_no_wake_up_on_the_way_to_sleep)
 {
     play(20);
+}
+
+typedef struct place {
+    int priority, policy;
+    cpu_set_t cores;
+} place_t;
+
+static void stand_back(void *context)
+{
+    place_t *place = context;
+    lks_thread_stand_back();
+    place->priority = getpriority(PRIO_PROCESS, 0);
+    place->policy = sched_getscheduler(0);
+    (void)sched_getaffinity(0, sizeof place->cores, &place->cores);
+}
+
+/* Its creator is bound to one core; the process's first thread is not. */
+static void create_bound(void *context)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    lks_thread_t *thread;
+    if (sched_setaffinity(0, sizeof one, &one) == 0 &&
+        lks_thread_create("back", stand_back, context, &thread) == LKS_OK) {
+        lks_thread_join(thread);
+    }
+}
+
+Test(thread, stands_back_on_all_cores)
+{
+    place_t place = {0};
+    cpu_set_t all;
+    lks_thread_t *thread;
+    assert_ok(lks_thread_create("bound", create_bound, &place, &thread));
+    lks_thread_join(thread);
+    cr_assert_eq(place.priority, 19);
+    cr_assert_eq(place.policy, SCHED_BATCH);
+    cr_assert_eq(sched_getaffinity(getpid(), sizeof all, &all), 0);
+    cr_assert(CPU_EQUAL(&place.cores, &all));
+    cr_assert_eq(getpriority(PRIO_PROCESS, 0), getpriority(PRIO_PROCESS, (id_t)getpid()));
 }
