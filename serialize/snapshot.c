@@ -31,8 +31,8 @@ static lks_status_t reserve(lks_snapshot_t *snapshot, size_t nbytes)
         return LKS_OK;
     }
     release_memory(snapshot);
-    void *memory =
-        mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory = mmap(NULL, nbytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
         return no_memory(nbytes);
     }

@@ -76,7 +76,11 @@ typedef struct lks_train_config {
     const char *save_dir;   /**< created if missing; NULL: nothing is saved */
     int64_t save_every;     /**< epoch-NNNN.pt every so many epochs; 0: only last.pt and best.pt */
     int64_t save_every_steps; /**< step-NNNNNNNN.pt every so many steps; 0: never */
-    int64_t log_every;        /**< LKS_EVENT_STEP every so many steps; 0: never */
+    /** Saves are written in the background while training goes on (lks_checkpoint_save_async); false. One that fails
+     *  ends the job with its sentence, at the next step; lks_train returns when the last one is written. Costs memory
+     *  as the model and the optimizer's state take. */
+    bool async_save;
+    int64_t log_every; /**< LKS_EVENT_STEP every so many steps; 0: never */
     lks_train_observer_t observer;
     void *observer_context;
     /** Set it to 1 to finish the step, save and return; read with an atomic load, so write it with an atomic store

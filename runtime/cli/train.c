@@ -78,6 +78,8 @@ static size_t make_options(train_flags_t *flags, option_t *options)
                    "an epoch-NNNN.pt every N epochs (default: 0, none)"),
         OPTION_INT("save-every-steps", &c->save_every_steps, 0, false,
                    "a step-NNNNNNNN.pt every N steps (default: 0, none)"),
+        OPTION_SWITCH("async-save", &c->async_save, false,
+                      "write files in the background while training goes on"),
         OPTION_STR("load", "FILE", &c->load, false, "start from a checkpoint's weights"),
         OPTION_STR("resume", "FILE", &c->resume, false,
                    "continue a checkpoint's job with its settings"),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* job.h - what the files of the trainer share: the job, its progress, and the pieces of a checkpoint.
- * Reading order: trainer.c (set-up) -> loop.c (the steps) -> save.c, resume.c (the file) -> evaluate.c. */
+ * Reading order: trainer.c (set-up) -> loop.c (the steps) -> saver.c, save.c, resume.c (the files) -> evaluate.c. */
 #ifndef LOCKSTEP_RUNTIME_TRAIN_JOB_H
 #define LOCKSTEP_RUNTIME_TRAIN_JOB_H
 
@@ -121,9 +121,11 @@ LKS_NODISCARD lks_status_t lks_scheduler_state_load(const lks_value_t *state,
 
 /* --- save.c, resume.c, args.c ------------------------------------------------------------------- */
 
-/** Writes the state of `replica` (rank 0) at `progress` to `path`. */
+/** Writes the state of `replica` (rank 0) at `progress` to the first of `count` paths and copies it to the others; with
+ *  `background` (may be NULL) as lks_checkpoint_save_async does. */
 LKS_NODISCARD lks_status_t lks_job_save(const lks_job_t *job, const lks_replica_t *replica,
-                                        const lks_progress_t *progress, const char *path);
+                                        const lks_progress_t *progress, const char *const *paths,
+                                        int count, lks_save_handle_t **background);
 
 /** Restores replica 0 and job->start from config->resume. The data is open. */
 LKS_NODISCARD lks_status_t lks_job_resume(lks_job_t *job, lks_checkpoint_t *checkpoint,

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* loop.c - what every replica does: batch, forward, loss, backward, all-reduce, step; epoch ends.
  * Replicas take the same decisions because they see the same all-reduced numbers; rank 0 speaks and saves. */
-#include "runtime/train/job.h"
+#include "runtime/train/saver.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 typedef struct loop {
@@ -14,6 +13,7 @@ typedef struct loop {
     lks_replica_t *replica;
     lks_loader_t *loader;
     lks_progress_t at;
+    lks_saver_t saver;
     int64_t steps_per_epoch;
     int64_t epochs;     /* to complete */
     int64_t saved_step; /* global step of last.pt; -1: none yet */
@@ -58,41 +58,20 @@ static void notify(const loop_t *loop, const lks_train_event_t *event)
 
 /* --- saving (rank 0) ----------------------------------------------------------------------------- */
 
-static void path_of(const loop_t *loop, const char *name, char path[4096])
-{
-    (void)snprintf(path, 4096, "%s/%s", loop->config->save_dir, name);
-}
-
-/* Writes the present state under the first name and copies it to the others. last.pt comes last: it says what the best
- * is so far, so best.pt must be there before it. */
+/* The first is written, the others are copies. last.pt comes last: it says what the best is so far, so best.pt must be
+ * there before it. */
 static lks_status_t save_as(loop_t *loop, const char *const *names, int count)
 {
     loop->saved_step = loop->at.global_step;
-    if (loop->replica->rank != 0) {
-        return LKS_OK;
-    }
-    char first[4096], copy[4096];
-    path_of(loop, names[0], first);
-    LKS_TRY(lks_job_save(loop->job, loop->replica, &loop->at, first));
-    for (int i = 1; i < count; i++) {
-        path_of(loop, names[i], copy);
-        LKS_TRY(lks_checkpoint_copy(first, copy));
-    }
-    for (int i = 0; i < count; i++) {
-        path_of(loop, names[i], copy);
-        bool best = strcmp(names[i], "best.pt") == 0;
-        lks_train_event_t event = make_event(loop, best ? LKS_EVENT_BEST : LKS_EVENT_SAVE);
-        event.epoch = loop->at.step == 0 ? loop->at.epoch : loop->at.epoch + 1;
-        event.path = copy;
-        notify(loop, &event);
-    }
-    return LKS_OK;
+    lks_train_event_t event = make_event(loop, LKS_EVENT_SAVE);
+    event.epoch = loop->at.step == 0 ? loop->at.epoch : loop->at.epoch + 1;
+    return lks_saver_save(&loop->saver, &loop->at, &event, names, count);
 }
 
 static lks_status_t save_epoch(loop_t *loop, bool better)
 {
     char numbered[64];
-    const char *names[3];
+    const char *names[LKS_SAVER_NAMES_MAX];
     int count = 0;
     const lks_train_config_t *config = loop->config;
     (void)snprintf(numbered, sizeof numbered, "epoch-%04lld.pt", (long long)loop->at.epoch);
@@ -254,6 +233,7 @@ static lks_status_t run_steps(loop_t *loop)
     const lks_train_config_t *config = loop->config;
     while (!finished(loop) && !loop->stop) {
         LKS_TRY(train_step(loop));
+        LKS_TRY(lks_saver_finish(&loop->saver, false));
         bool numbered = config->save_dir && config->save_every_steps > 0 &&
                         loop->at.global_step % config->save_every_steps == 0;
         if (loop->at.step == loop->steps_per_epoch) {
@@ -267,7 +247,10 @@ static lks_status_t run_steps(loop_t *loop)
         lks_train_event_t event = make_event(loop, LKS_EVENT_INTERRUPT);
         notify(loop, &event);
     }
-    return config->save_dir ? save_last(loop) : LKS_OK;
+    if (config->save_dir) {
+        LKS_TRY(save_last(loop));
+    }
+    return lks_saver_finish(&loop->saver, true);
 }
 
 lks_status_t lks_train_loop(lks_replica_t *replica, void *context)
@@ -278,6 +261,7 @@ lks_status_t lks_train_loop(lks_replica_t *replica, void *context)
         .config = job->config,
         .replica = replica,
         .at = job->start,
+        .saver = {.job = job, .replica = replica},
         .steps_per_epoch = lks_sampler_steps(&job->sampler),
         .epochs = job->config->epochs > 0 ? job->config->epochs : INT64_MAX,
         .saved_step = -1,
@@ -287,6 +271,7 @@ lks_status_t lks_train_loop(lks_replica_t *replica, void *context)
     LKS_TRY(lks_loader_create(job->data, job->train, &job->sampler, replica->rank,
                               replica->world_size, loop.at.epoch, loop.at.step, 2, &loop.loader));
     lks_status_t status = run_steps(&loop);
+    lks_saver_close(&loop.saver);
     lks_loader_destroy(loop.loader);
     if (status == LKS_OK && replica->rank == 0) {
         job->end = loop.at;

@@ -106,12 +106,18 @@ static lks_value_t *checkpoint_dict(lks_tree_t *tree, const lks_job_t *job,
 }
 
 lks_status_t lks_job_save(const lks_job_t *job, const lks_replica_t *replica,
-                          const lks_progress_t *progress, const char *path)
+                          const lks_progress_t *progress, const char *const *paths, int count,
+                          lks_save_handle_t **background)
 {
     lks_tree_t *tree;
     LKS_TRY(lks_tree_create(&tree));
     lks_tree_set_root(tree, checkpoint_dict(tree, job, replica, progress));
-    lks_status_t status = lks_checkpoint_save(path, tree, NULL);
+    lks_save_options_t options = lks_save_options_default();
+    options.copies = paths + 1;
+    options.copy_count = (size_t)count - 1;
+    lks_status_t status = background
+                              ? lks_checkpoint_save_async(paths[0], tree, &options, background)
+                              : lks_checkpoint_save(paths[0], tree, &options);
     lks_tree_destroy(tree);
     return status;
 }

@@ -189,6 +189,59 @@ Test(train_job, saves_what_it_was_asked_to)
     remove_dir(dir);
 }
 
+static void assert_same_file(const char *dir, const char *other, const char *name)
+{
+    size_t a_size, b_size;
+    unsigned char *a = test_read_file(file_in(dir, name), &a_size);
+    unsigned char *b = test_read_file(file_in(other, name), &b_size);
+    cr_assert_eq(a_size, b_size, "%s", name);
+    cr_assert(memcmp(a, b, a_size) == 0, "%s", name);
+    free(a);
+    free(b);
+}
+
+Test(train_job, saves_in_the_background_are_the_same_files)
+{
+    curve_t now = {0}, later = {0};
+    lks_train_result_t result;
+    lks_train_config_t config = job(&now);
+    config.devices = "host:2";
+    config.val_fraction = 0.2;
+    config.save_every = 2;
+    const char *dir = save_dir("now"), *other = save_dir("later");
+    config.save_dir = dir;
+    assert_ok(lks_train(&config, &result));
+    config.save_dir = other;
+    config.async_save = true;
+    config.observer_context = &later;
+    assert_ok(lks_train(&config, &result));
+    cr_assert_eq(now.saves, later.saves);
+    static const char *const names[] = {"best.pt", "last.pt", "epoch-0002.pt", "epoch-0004.pt",
+                                        "epoch-0006.pt"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_same_file(dir, other, names[i]);
+    }
+    remove_dir(dir);
+    remove_dir(other);
+}
+
+/* A directory is in the way of the second file. */
+Test(train_job, a_failed_save_in_the_background_ends_the_job)
+{
+    curve_t curve = {0};
+    lks_train_result_t result;
+    lks_train_config_t config = job(&curve);
+    config.epochs = 100000;
+    config.save_every = 1;
+    config.async_save = true;
+    config.save_dir = save_dir("run");
+    const char *obstacle = file_in(config.save_dir, "epoch-0001.pt");
+    cr_assert_eq(mkdir(obstacle, 0777), 0);
+    assert_fails(lks_train(&config, &result), LKS_ERR_IO, "epoch-0001.pt");
+    cr_assert_eq(rmdir(obstacle), 0);
+    remove_dir(config.save_dir);
+}
+
 Test(train_job, settings_come_back_from_the_file)
 {
     const char *dir = save_dir("run");

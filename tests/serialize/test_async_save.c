@@ -201,7 +201,8 @@ Test(async_save, what_cannot_be_saved_is_refused_at_once)
 
 Test(async_save, exit_waits)
 {
-    char path[64] = "/tmp/lockstep-exit-XXXXXX"; /* the child empties the test's own directory when it ends */
+    char path[64] =
+        "/tmp/lockstep-exit-XXXXXX"; /* the child empties the test's own directory when it ends */
     cr_assert(mkdtemp(path));
     size_t length = strlen(path);
     (void)strcat(path, "/a.pt");
