@@ -24,6 +24,10 @@ def rewrite(form, source, target):
     return target
 
 
+def load(path, **options):
+    return torch.load(path, weights_only=False, **options)
+
+
 def save_legacy(value, path, **options):
     torch.save(value, path, _use_new_zipfile_serialization=False, **options)
     return path
@@ -98,13 +102,13 @@ class Legacy(Case):
                     source = self.path(f"{name}_{form}.pt")
                     torch.save(value, source, _use_new_zipfile_serialization=form == "zip")
                     written = rewrite("torch_legacy", source, self.path(f"{name}_ours.pt"))
-                    self.assert_equal(torch.load(written), value)
+                    self.assert_equal(load(written), value)
 
     def test_sharing_survives(self):
         value = dict(examples())["views"]
         written = rewrite("torch_legacy", save_legacy(value, self.path("a.pt")), self.path("b.pt"))
-        self.assertEqual(shares(torch.load(written).values()), shares(value.values()))
-        tied = torch.load(rewrite("torch_legacy", save_legacy(dict(examples())["tied"], self.path("a.pt")), self.path("b.pt")))
+        self.assertEqual(shares(load(written).values()), shares(value.values()))
+        tied = load(rewrite("torch_legacy", save_legacy(dict(examples())["tied"], self.path("a.pt")), self.path("b.pt")))
         self.assertIs(tied[0], tied[1]["again"])
         self.assertEqual(tied[0].data_ptr(), tied[1]["data"].data_ptr())
 
@@ -137,9 +141,9 @@ class Legacy(Case):
             if "whole" in name or "sparse" in name:
                 continue  # classes that each version has for itself
             with self.subTest(file=name):
-                theirs = torch.load(path, map_location="cpu")
+                theirs = load(path, map_location="cpu")
                 for form in ("torch_legacy", "torch_zip"):
-                    ours = torch.load(rewrite(form, path, self.path("b.pt")), map_location="cpu")
+                    ours = load(rewrite(form, path, self.path("b.pt")), map_location="cpu")
                     self.assertEqual(listing(ours), listing(theirs))
                 count += 1
         self.assertGreater(count, 20)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """make_expected_txt.py [FORMAT ...] - prints expected.txt from expected.json and the files beside it, for the files of
-these formats (zip): the listing of tests/serialize/tree_text.h. Needs numpy; knows nothing of lockstep.
+these formats (zip): the listing of tests/serialize/tree_text.h. For legacy and tar that is expected_legacy.txt. Needs
+numpy; knows nothing of lockstep.
 
 The bytes of tensors are checked against expected.json's hashes before they are counted into a CRC."""
 import hashlib
@@ -114,6 +115,10 @@ class Listing:
         elif kind in DICTS:
             attributes = [(join(place, "<attrs>"), node["attrs"])] if "attrs" in node else []
             return pairs(place, node["v"]) + attributes
+        elif kind == "object" and node["class"] == "torch.nn.parameter.Parameter" and "state" in node:
+            requires_grad = node["state"]["v"][0]["v"]  # before 0.4: Parameter(tensor), with (requires_grad, ...) as state
+            tensor = self.entry["tensors"][node["args"][0]["i"]]
+            self.tensor(place, {**tensor, "param": True, "requires_grad": requires_grad})
         elif kind == "object":
             state = [(place, node["state"])] if "state" in node else []
             items = [(join(place, str(i)), child) for i, child in enumerate(node.get("items", []))]
@@ -130,8 +135,9 @@ class Listing:
             return
         flags = {"param": tensor.get("param"), "grad": tensor["requires_grad"], **tensor.get("metadata", {})}
         flags = "".join(f" {name}" for name, is_set in flags.items() if is_set)
+        first = self.entry["storages"][tensor["storage"]].get("view_offset", 0)
         self.line(place, f"tensor {tensor['dtype']} {tuple(tensor['shape'])} {tuple(tensor['stride'])} "
-                         f"{tensor['offset']}{flags} {zlib.crc32(self.packed(tensor)):08x}")
+                         f"{first + tensor['offset']}{flags} {zlib.crc32(self.packed(tensor)):08x}")
 
     def packed(self, tensor):
         """The elements in C order."""
