@@ -6,9 +6,12 @@
 #include <string.h>
 
 static const lks_format_t *const formats[] = {
-    &lks_format_torchscript, /* before torch_zip, which takes every zip archive */
-    &lks_format_torch_zip,    &lks_format_torch_tar,
-    &lks_format_torch_legacy, &lks_format_safetensors,
+    &lks_format_torchscript, /* this and npz before torch_zip, which takes every zip archive */
+    &lks_format_torch_zip,
+    &lks_format_torch_tar,
+    &lks_format_torch_legacy,
+    &lks_format_safetensors,
+    &lks_format_sharded,
 };
 
 #define FORMAT_COUNT (sizeof formats / sizeof *formats)

@@ -26,6 +26,14 @@ static inline bool lks_name_equal(lks_name_t a, lks_name_t b)
     return a.length == b.length && (a.length == 0 || memcmp(a.text, b.text, a.length) == 0);
 }
 
+/** The order of their bytes: below, at or above 0. */
+static inline int lks_name_compare(lks_name_t a, lks_name_t b)
+{
+    size_t shorter = a.length < b.length ? a.length : b.length;
+    int order = shorter > 0 ? memcmp(a.text, b.text, shorter) : 0;
+    return order != 0 ? order : (a.length > b.length) - (a.length < b.length);
+}
+
 static inline bool lks_name_starts_with(lks_name_t name, lks_name_t front)
 {
     return front.length <= name.length &&

@@ -49,3 +49,14 @@ void lks_name_append(lks_strbuf_t *buf, lks_name_t name, size_t most)
         at += length;
     }
 }
+
+lks_status_t lks_tensor_error(lks_status_t status, const lks_value_t *name)
+{
+    size_t length = 0;
+    const char *text = lks_value_text(name, &length);
+    lks_strbuf_t shown = {0};
+    lks_name_append(&shown, (lks_name_t){.text = text ? text : "", .length = length}, 200);
+    status = lks_error_prefix(status, "tensor '%s'", lks_strbuf_text(&shown));
+    lks_strbuf_fini(&shown);
+    return status;
+}

@@ -51,20 +51,9 @@ const lks_safetensors_dtype_t *lks_safetensors_dtype_of(lks_dtype_t dtype)
     return NULL;
 }
 
-lks_status_t lks_safetensors_name_error(lks_status_t status, const lks_value_t *name)
-{
-    size_t length = 0;
-    const char *text = lks_value_text(name, &length);
-    lks_strbuf_t shown = {0};
-    lks_name_append(&shown, (lks_name_t){.text = text ? text : "", .length = length}, 200);
-    status = lks_error_prefix(status, "tensor '%s'", lks_strbuf_text(&shown));
-    lks_strbuf_fini(&shown);
-    return status;
-}
-
 lks_status_t lks_safetensors_fail_twice(const lks_value_t *name)
 {
-    return lks_safetensors_name_error(lks_fail(LKS_ERR_FORMAT, "the header has it twice"), name);
+    return lks_tensor_error(lks_fail(LKS_ERR_FORMAT, "the header has it twice"), name);
 }
 
 /* --- one tensor --------------------------------------------------------------------------------- */
@@ -264,7 +253,7 @@ static lks_status_t read_tensor(reader_t *reader, lks_json_text_t key)
     LKS_TRY(lks_tree_status(reader->tree));
     lks_status_t status = read_entry(reader, &entry);
     if (status != LKS_OK) {
-        return lks_safetensors_name_error(status, entry.name);
+        return lks_tensor_error(status, entry.name);
     }
     void *entries = header->entries;
     LKS_TRY(grow(reader, &entries, header->count, &header->capacity, sizeof entry));
@@ -336,7 +325,7 @@ static lks_status_t check_begin(const lks_safetensors_entry_t *entry, size_t end
                                    "it begins at byte %zu of the data, but the one before it ends "
                                    "at %zu, and there are no %s",
                                    entry->begin, end, entry->begin > end ? "holes" : "overlaps");
-    return lks_safetensors_name_error(status, entry->name);
+    return lks_tensor_error(status, entry->name);
 }
 
 static lks_status_t check_end(const reader_t *reader, size_t end)

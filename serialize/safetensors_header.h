@@ -35,7 +35,4 @@ void lks_safetensors_header_fini(lks_safetensors_header_t *header);
 /** FORMAT: the tensor is there twice. */
 lks_status_t lks_safetensors_fail_twice(const lks_value_t *name);
 
-/** Puts "tensor '<name>'" in front of the thread's sentence, the name fit to be shown. */
-lks_status_t lks_safetensors_name_error(lks_status_t status, const lks_value_t *name);
-
 #endif

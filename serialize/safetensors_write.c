@@ -26,10 +26,7 @@ static int compare_items(const void *a, const void *b)
     if (x->dtype != y->dtype) {
         return x->dtype > y->dtype ? -1 : 1;
     }
-    size_t shorter = x->name.length < y->name.length ? x->name.length : y->name.length;
-    int order = shorter > 0 ? memcmp(x->name.text, y->name.text, shorter) : 0;
-    return order != 0 ? order
-                      : (x->name.length > y->name.length) - (x->name.length < y->name.length);
+    return lks_name_compare(x->name, y->name);
 }
 
 static const lks_safetensors_item_t **sorted_items(const lks_safetensors_plan_t *plan, size_t first,

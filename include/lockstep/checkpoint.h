@@ -14,7 +14,9 @@
  *   "torchscript"  torch.jit.save, only read: the root is the module, an object with its attributes and submodules as
  *                  state
  *   "safetensors"  one file of named tensors, without checksums: the root is an OrderedDict of them, the metadata its
- *                  attribute "__metadata__" */
+ *                  attribute "__metadata__"
+ *   "sharded"      several files and an index of them, in one directory: what transformers writes; written as
+ *                  safetensors of at most lks_save_options_t.shard_size */
 #ifndef LOCKSTEP_CHECKPOINT_H
 #define LOCKSTEP_CHECKPOINT_H
 
