@@ -32,6 +32,11 @@ LKS_NODISCARD lks_status_t lks_safetensors_header_read(const lks_source_t *sourc
                                                        lks_safetensors_header_t *out);
 void lks_safetensors_header_fini(lks_safetensors_header_t *header);
 
+/** Whether the tensors follow each other from 0 to the end of the data, without holes and without overlap.
+ *  Errors: FORMAT (they do not, or one that is there twice is in the way), NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_safetensors_check_places(const lks_safetensors_header_t *header,
+                                                        size_t data_size);
+
 /** FORMAT: the tensor is there twice. */
 lks_status_t lks_safetensors_fail_twice(const lks_value_t *name);
 
