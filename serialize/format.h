@@ -46,6 +46,8 @@ extern const lks_format_t lks_format_torch_tar;
 extern const lks_format_t lks_format_safetensors;
 extern const lks_format_t lks_format_torchscript;
 extern const lks_format_t lks_format_sharded;
+extern const lks_format_t lks_format_npz;
+extern const lks_format_t lks_format_npy;
 
 /** The format of an origin. Errors: UNSUPPORTED (one that is known but not read), FORMAT (none). */
 LKS_NODISCARD lks_status_t lks_format_probe(lks_origin_t *origin, const lks_format_t **out);

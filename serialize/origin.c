@@ -41,7 +41,9 @@ bool lks_origin_has(const lks_origin_t *origin, size_t offset, const void *bytes
 
 bool lks_origin_is_zip(const lks_origin_t *origin)
 {
-    return lks_origin_has(origin, 0, ZIP_MAGIC, sizeof ZIP_MAGIC - 1);
+    return lks_origin_has(origin, 0, ZIP_MAGIC, sizeof ZIP_MAGIC - 1) ||
+           lks_origin_has(origin, 0, ZIP_EMPTY_MAGIC, sizeof ZIP_EMPTY_MAGIC - 1) ||
+           lks_origin_has(origin, 0, ZIP64_EMPTY_MAGIC, sizeof ZIP64_EMPTY_MAGIC - 1);
 }
 
 static void read_zip(lks_origin_t *origin)

@@ -19,6 +19,9 @@
 #define ZIP_LOCAL_EXTRA_MAX (ZIP_ALIGNMENT + 28) /* their fillers, and zip64's */
 
 #define ZIP_MAGIC "PK\x03\x04" /* the first local header */
+/* The end records, where there is no other. */
+#define ZIP_EMPTY_MAGIC "PK\x05\x06"
+#define ZIP64_EMPTY_MAGIC "PK\x06\x06"
 
 #define ZIP_STORED 0
 #define ZIP_DEFLATED 8

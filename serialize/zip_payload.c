@@ -28,17 +28,25 @@ static int inflate_all(z_stream *stream, uint64_t stored, uint64_t size)
     return rc == Z_STREAM_END && (stored > 0 || size > 0) ? Z_DATA_ERROR : rc;
 }
 
-lks_status_t lks_zip_inflate(const lks_zip_t *zip, const lks_zip_entry_t *entry, void *out)
+/* The first `nbytes` bytes; Z_STREAM_END where these are all, or are enough. */
+static int inflate_entry(const lks_zip_t *zip, const lks_zip_entry_t *entry, void *out,
+                         uint64_t nbytes)
 {
     z_stream stream = {0};
     if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) {
-        return lks_fail(LKS_ERR_NO_MEMORY, "out of memory");
+        return Z_MEM_ERROR;
     }
     unsigned char nothing;
     stream.next_in = (z_const Bytef *)(uintptr_t)(zip->data + entry->data);
-    stream.next_out = entry->size > 0 ? out : &nothing;
-    int rc = inflate_all(&stream, entry->stored, entry->size);
+    stream.next_out = nbytes > 0 ? out : &nothing;
+    int rc = inflate_all(&stream, entry->stored, nbytes);
+    bool enough = nbytes < entry->size && stream.total_out == nbytes;
     (void)inflateEnd(&stream);
+    return enough ? Z_STREAM_END : rc;
+}
+
+static lks_status_t inflate_status(const lks_zip_entry_t *entry, int rc)
+{
     switch (rc) {
     case Z_STREAM_END: return LKS_OK;
     case Z_MEM_ERROR: return lks_fail(LKS_ERR_NO_MEMORY, "out of memory");
@@ -47,6 +55,17 @@ lks_status_t lks_zip_inflate(const lks_zip_t *zip, const lks_zip_entry_t *entry,
                         (unsigned long long)entry->size);
     default: return lks_fail(LKS_ERR_CORRUPT, "its deflated bytes cannot be inflated");
     }
+}
+
+lks_status_t lks_zip_inflate(const lks_zip_t *zip, const lks_zip_entry_t *entry, void *out)
+{
+    return inflate_status(entry, inflate_entry(zip, entry, out, entry->size));
+}
+
+lks_status_t lks_zip_inflate_start(const lks_zip_t *zip, const lks_zip_entry_t *entry, void *out,
+                                   size_t nbytes)
+{
+    return inflate_status(entry, inflate_entry(zip, entry, out, nbytes));
 }
 
 static lks_status_t check_crc(const lks_zip_entry_t *entry, const unsigned char *data)

@@ -135,8 +135,8 @@ static lks_status_t read_extra64(lks_bytes_t extra, lks_zip_entry_t *entry, bool
     return lks_fail(LKS_ERR_FORMAT, "record '%.*s' has no zip64 sizes", LKS_ZIP_NAME(entry));
 }
 
-/* "a/b" is; "/a", "a/../b" and names with a zero are not: such a name is for breaking out of a folder. */
-static bool name_is_harmless(const char *name, size_t length)
+/* The others are for breaking out of a folder. */
+bool lks_zip_name_is_allowed(const char *name, size_t length)
 {
     if (length == 0 || name[0] == '/' || memchr(name, '\0', length)) {
         return false;
@@ -188,7 +188,7 @@ static lks_status_t read_central(lks_bytes_t *dir, lks_zip_entry_t *entry)
     if (!dir->ok || !found) {
         return lks_fail(LKS_ERR_FORMAT, "the archive's directory is damaged");
     }
-    if (!name_is_harmless(entry->name, entry->name_length)) {
+    if (!lks_zip_name_is_allowed(entry->name, entry->name_length)) {
         return lks_fail(LKS_ERR_FORMAT, "the record name '%.*s' is not allowed",
                         LKS_ZIP_NAME(entry));
     }

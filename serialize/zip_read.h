@@ -43,6 +43,9 @@ typedef struct lks_zip {
 LKS_NODISCARD lks_status_t lks_zip_open(const void *data, size_t size, lks_zip_t *out);
 void lks_zip_close(lks_zip_t *zip);
 
+/** True for names that records may have: "a/b"; not "/a", "a/../b", or one with a zero in it. */
+bool lks_zip_name_is_allowed(const char *name, size_t length);
+
 /** The record of that name, or NULL. */
 const lks_zip_entry_t *lks_zip_find(const lks_zip_t *zip, const char *name, size_t nbytes);
 
@@ -59,5 +62,9 @@ LKS_NODISCARD lks_status_t lks_zip_read(const lks_zip_t *zip, const lks_zip_entr
 /** Inflates a deflated and checked record into `out` of entry->size bytes. Errors: CORRUPT, NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_zip_inflate(const lks_zip_t *zip, const lks_zip_entry_t *entry,
                                            void *out);
+
+/** The same for its first `nbytes` <= entry->size bytes alone. */
+LKS_NODISCARD lks_status_t lks_zip_inflate_start(const lks_zip_t *zip, const lks_zip_entry_t *entry,
+                                                 void *out, size_t nbytes);
 
 #endif

@@ -2,6 +2,7 @@
 /* zip_storages.c - see zip_storages.h. */
 #include "serialize/zip_storages.h"
 #include "serialize/crc32.h"
+#include "serialize/swap.h"
 #include "serialize/value_node.h"
 
 #include <inttypes.h>
@@ -14,21 +15,14 @@ enum { RECORD_UNSEEN, RECORD_GOOD, RECORD_BAD };
 
 /* --- storages ----------------------------------------------------------------------------------- */
 
-/* Bytes that are swapped together: of a complex element, those of one part. */
-static size_t swap_width(lks_dtype_t dtype)
-{
-    size_t itemsize = lks_dtype_size(dtype);
-    return lks_dtype_is_complex(dtype) ? itemsize / 2 : itemsize;
-}
-
 static lks_status_t create_storage(lks_zip_storages_t *storages, const lks_zip_view_t *view,
                                    lks_zip_storage_t *item, lks_storage_t **out)
 {
     const lks_zip_entry_t *entry = view->entry;
     bool misplaced = view->alignment > 1 && (entry->data + view->skip) % view->alignment != 0;
     *item = (lks_zip_storage_t){.entry = entry, .skip = view->skip, .nbytes = view->nbytes};
-    item->swap = view->swapped && swap_width(view->dtype) > 1 ? swap_width(view->dtype) : 0;
-    if (entry->size == 0 || (!entry->deflated && item->swap == 0 && !misplaced)) {
+    item->swap = view->swapped ? lks_swap_width(view->dtype) : 1;
+    if (entry->size == 0 || (!entry->deflated && item->swap == 1 && !misplaced)) {
         return lks_source_storage(storages->source, (size_t)entry->data + view->skip, view->nbytes,
                                   out);
     }
@@ -60,17 +54,6 @@ lks_status_t lks_zip_storages_get(lks_zip_storages_t *storages, const lks_zip_vi
 
 /* --- bytes of a storage ------------------------------------------------------------------------- */
 
-static void swap_bytes(unsigned char *data, size_t nbytes, size_t width)
-{
-    for (size_t at = 0; nbytes - at >= width; at += width) {
-        for (size_t i = 0; i < width / 2; i++) {
-            unsigned char byte = data[at + i];
-            data[at + i] = data[at + width - 1 - i];
-            data[at + width - 1 - i] = byte;
-        }
-    }
-}
-
 static lks_status_t fill_memory(const lks_zip_t *zip, lks_zip_storage_t *item)
 {
     const lks_zip_entry_t *entry = item->entry;
@@ -81,8 +64,8 @@ static lks_status_t fill_memory(const lks_zip_t *zip, lks_zip_storage_t *item)
         memcpy(data, zip->data + entry->data, (size_t)entry->size);
     }
     atomic_store(&item->crc, lks_crc32(0, data, (size_t)entry->size));
-    if (item->swap > 0) {
-        swap_bytes(data + item->skip, item->nbytes, item->swap);
+    if (item->swap > 1) {
+        lks_swap_bytes(data + item->skip, item->nbytes, item->swap);
     }
     return LKS_OK;
 }

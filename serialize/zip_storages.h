@@ -29,7 +29,7 @@ typedef struct lks_zip_storage {
     const lks_zip_entry_t *entry;
     lks_memory_t *memory; /* to be filled; NULL: in the map */
     size_t skip, nbytes;
-    size_t swap; /* bytes of a number whose order changes; 0: none */
+    size_t swap; /* bytes that turn around together */
     _Atomic int state;
     _Atomic uint32_t crc; /* found, where the state is bad */
 } lks_zip_storage_t;

@@ -103,6 +103,14 @@ static void write_local(lks_zip_writer_t *writer, const lks_zip_record_t *record
     writer->failed |= !lks_strbuf_ok(&writer->head);
 }
 
+static void list_record(lks_zip_writer_t *writer, const lks_zip_record_t *record)
+{
+    lks_zip_put_central(&writer->directory, record);
+    writer->count++;
+    writer->names_hash = lks_hash_bytes(writer->names_hash, record->name, record->name_length);
+    writer->crcs_hash = lks_mix64(writer->crcs_hash + record->crc + 1);
+}
+
 /* Everything between the large payloads. */
 static void write_record(lks_zip_writer_t *writer, lks_zip_waiting_t *waiting)
 {
@@ -115,10 +123,7 @@ static void write_record(lks_zip_writer_t *writer, lks_zip_waiting_t *waiting)
         write_local(writer, record);
         lks_sink_write(writer->sink, waiting->data, (size_t)record->size);
     }
-    lks_zip_put_central(&writer->directory, record);
-    writer->count++;
-    writer->names_hash = lks_hash_bytes(writer->names_hash, record->name, record->name_length);
-    writer->crcs_hash = lks_mix64(writer->crcs_hash + record->crc + 1);
+    list_record(writer, record);
 }
 
 lks_status_t lks_zip_writer_flush(lks_zip_writer_t *writer)
@@ -132,6 +137,20 @@ lks_status_t lks_zip_writer_flush(lks_zip_writer_t *writer)
     }
     writer->waiting = 0;
     lks_strbuf_clear(&writer->names);
+    return LKS_OK;
+}
+
+lks_status_t lks_zip_writer_begin(lks_zip_writer_t *writer, const char *name, uint64_t nbytes,
+                                  uint32_t crc)
+{
+    LKS_TRY(lks_zip_writer_flush(writer));
+    const lks_zip_record_t record = {.name = name,
+                                     .name_length = strlen(name),
+                                     .header = lks_sink_position(writer->sink),
+                                     .size = nbytes,
+                                     .crc = crc};
+    write_local(writer, &record);
+    list_record(writer, &record);
     return LKS_OK;
 }
 

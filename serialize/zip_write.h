@@ -29,6 +29,11 @@ typedef struct lks_zip_writer {
 void lks_zip_writer_add(lks_zip_writer_t *writer, const char *name, const void *data,
                         size_t nbytes);
 
+/** Starts a record of `nbytes` bytes with that CRC-32, which follow through lks_sink_write: for bytes that are never
+ *  in memory all at once. `name` need not be kept. Errors: NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_zip_writer_begin(lks_zip_writer_t *writer, const char *name,
+                                                uint64_t nbytes, uint32_t crc);
+
 /** Writes what was added; the hashes are up to date then. Errors: NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_zip_writer_flush(lks_zip_writer_t *writer);
 

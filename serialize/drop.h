@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* drop.h - values that a format cannot hold: refused, or left out if the user says so. */
+#ifndef LOCKSTEP_SERIALIZE_DROP_H
+#define LOCKSTEP_SERIALIZE_DROP_H
+
+#include <lockstep/checkpoint.h>
+
+/** OK where the value at that path is to be left out, after telling options->dropped; else UNSUPPORTED, with `why`. */
+LKS_NODISCARD lks_status_t lks_save_drop(const lks_save_options_t *options, const char *path,
+                                         const char *why);
+
+#endif
