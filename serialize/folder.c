@@ -154,11 +154,15 @@ free_folder:
 
 lks_status_t lks_folder_file(lks_folder_t *folder, const char *name, lks_sink_t **out)
 {
-    lks_strbuf_t path = {0};
+    lks_strbuf_t path = {0}, shown = {0};
     lks_strbuf_appendf(&path, "%s/%s", folder->temporary, name);
-    lks_status_t status = lks_strbuf_ok(&path) ? lks_sink_create(lks_strbuf_text(&path), out)
-                                               : no_memory(folder->target);
+    lks_strbuf_appendf(&shown, "%s/%s", folder->target, name);
+    lks_status_t status =
+        lks_strbuf_ok(&path) && lks_strbuf_ok(&shown)
+            ? lks_sink_create_shown(lks_strbuf_text(&path), lks_strbuf_text(&shown), out)
+            : no_memory(folder->target);
     lks_strbuf_fini(&path);
+    lks_strbuf_fini(&shown);
     return status;
 }
 
@@ -202,7 +206,7 @@ lks_status_t lks_folder_commit(lks_folder_t *folder, bool sync)
     int reason = put_in_place(folder);
     lks_status_t status = reason ? fail_io(folder->target, reason) : LKS_OK;
     if (status == LKS_OK && sync) {
-        status = lks_sink_path_sync_directory(folder->target);
+        status = lks_sink_path_sync_directory(folder->target, folder->target);
     }
     if (reason || folder->exists) {
         lks_temporary_remove_directory(folder->temporary);

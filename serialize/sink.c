@@ -44,17 +44,22 @@ static void keep_error(lks_sink_t *sink)
 
 static void fail_io(lks_sink_t *sink, const char *what, int reason)
 {
-    (void)lks_fail(LKS_ERR_IO, "cannot %s '%s': %s", what, sink->path.target, strerror(reason));
+    (void)lks_fail(LKS_ERR_IO, "cannot %s '%s': %s", what, sink->path.shown, strerror(reason));
     keep_error(sink);
 }
 
 lks_status_t lks_sink_create(const char *path, lks_sink_t **out)
 {
+    return lks_sink_create_shown(path, NULL, out);
+}
+
+lks_status_t lks_sink_create_shown(const char *path, const char *shown, lks_sink_t **out)
+{
     lks_sink_t *sink = calloc(1, sizeof *sink);
     if (!sink) {
         return lks_fail(LKS_ERR_NO_MEMORY, "cannot write '%s': out of memory", path);
     }
-    lks_status_t status = lks_sink_path_open(path, &sink->path, &sink->fd);
+    lks_status_t status = lks_sink_path_open(path, shown, &sink->path, &sink->fd);
     if (status != LKS_OK) {
         free(sink);
         return status;
@@ -74,7 +79,7 @@ lks_status_t lks_sink_reserve(lks_sink_t *sink, uint64_t nbytes)
         return LKS_OK;
     }
     return lks_fail(LKS_ERR_IO, "cannot write the %llu bytes of '%s': %s",
-                    (unsigned long long)nbytes, sink->path.target, strerror(errno));
+                    (unsigned long long)nbytes, sink->path.shown, strerror(errno));
 }
 
 /* Straight to the file at `offset`, past the buffer. */

@@ -21,6 +21,10 @@ typedef struct lks_sink lks_sink_t;
  *  no regular file), NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_sink_create(const char *path, lks_sink_t **out);
 
+/** The same; messages call the file `shown`. */
+LKS_NODISCARD lks_status_t lks_sink_create_shown(const char *path, const char *shown,
+                                                 lks_sink_t **out);
+
 /** Takes the disk space beforehand, so that a full disk is found before any work; a little too much is
  *  given back at commit. Where the file system cannot do that, nothing happens. Errors: IO. */
 LKS_NODISCARD lks_status_t lks_sink_reserve(lks_sink_t *sink, uint64_t nbytes);

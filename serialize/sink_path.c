@@ -88,7 +88,7 @@ static lks_status_t try_temporary(lks_sink_path_t *path, mode_t mode, int *fd)
     *fd = -1;
     char *name = lks_temporary_name(path->target);
     if (!name) {
-        return no_memory(path->target);
+        return no_memory(path->shown);
     }
     int made = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     int reason = made < 0 ? errno : 0;
@@ -101,7 +101,7 @@ static lks_status_t try_temporary(lks_sink_path_t *path, mode_t mode, int *fd)
     if (made >= 0) {
         (void)close(made);
     } else if (reason != EEXIST) {
-        return lks_fail(LKS_ERR_IO, "cannot write '%s': %s", path->target, strerror(reason));
+        return lks_fail(LKS_ERR_IO, "cannot write '%s': %s", path->shown, strerror(reason));
     }
     return LKS_OK;
 }
@@ -115,7 +115,7 @@ static lks_status_t create_temporary(lks_sink_path_t *path, mode_t mode, int *fd
         }
     }
     return lks_fail(LKS_ERR_IO, "cannot write '%s': no free name for a temporary file",
-                    path->target);
+                    path->shown);
 }
 
 /* Owner first: changing it clears bits of the mode. Whoever may not change it keeps the file as his own. */
@@ -127,13 +127,18 @@ static void keep_owner_and_mode(int fd, const struct stat *info)
     (void)fchmod(fd, info->st_mode & 07777);
 }
 
-lks_status_t lks_sink_path_open(const char *path, lks_sink_path_t *out, int *fd)
+lks_status_t lks_sink_path_open(const char *path, const char *shown, lks_sink_path_t *out, int *fd)
 {
     lks_sink_path_t made = {0};
     LKS_TRY(lks_sink_path_resolve(path, &made.target));
     struct stat info;
     bool exists;
     lks_status_t status;
+    made.shown = strdup(shown ? shown : made.target);
+    if (!made.shown) {
+        status = no_memory(path);
+        goto free_path;
+    }
     LKS_GOTO(inspect_target(made.target, &exists, &info), free_path);
     lks_temporary_sweep(made.target);
     /* A replacement is private until it has the old file's mode: that one may be secret. */
@@ -149,12 +154,12 @@ free_path:
     return status;
 }
 
-lks_status_t lks_sink_path_sync_directory(const char *target)
+lks_status_t lks_sink_path_sync_directory(const char *target, const char *shown)
 {
     size_t length = directory_length(target);
     char *directory = length > 0 ? strndup(target, length) : strdup(".");
     if (!directory) {
-        return no_memory(target);
+        return no_memory(shown);
     }
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     free(directory);
@@ -165,7 +170,7 @@ lks_status_t lks_sink_path_sync_directory(const char *target)
         (void)close(fd);
     }
     if (reason != 0) {
-        return lks_fail(LKS_ERR_IO, "cannot sync the directory of '%s': %s", target,
+        return lks_fail(LKS_ERR_IO, "cannot sync the directory of '%s': %s", shown,
                         strerror(reason));
     }
     return LKS_OK;
@@ -176,9 +181,9 @@ lks_status_t lks_sink_path_replace(const lks_sink_path_t *path, bool sync)
     if (rename(path->temporary, path->target) != 0) {
         int reason = errno;
         lks_sink_path_remove(path);
-        return lks_fail(LKS_ERR_IO, "cannot replace '%s': %s", path->target, strerror(reason));
+        return lks_fail(LKS_ERR_IO, "cannot replace '%s': %s", path->shown, strerror(reason));
     }
-    return sync ? lks_sink_path_sync_directory(path->target) : LKS_OK;
+    return sync ? lks_sink_path_sync_directory(path->target, path->shown) : LKS_OK;
 }
 
 void lks_sink_path_remove(const lks_sink_path_t *path)
@@ -189,6 +194,7 @@ void lks_sink_path_remove(const lks_sink_path_t *path)
 void lks_sink_path_fini(lks_sink_path_t *path)
 {
     free(path->target);
+    free(path->shown);
     free(path->temporary);
     *path = (lks_sink_path_t){0};
 }
