@@ -112,6 +112,14 @@ class Names(Case):
                 self.assert_same(self.convert(model, "--state-dict"), wanted, metadata=False)
                 self.assert_same(self.convert({"epoch": 1, "model": model}, "--state-dict"), wanted, metadata=False)
 
+    def test_script_archives_have_the_names_of_their_state_dict(self):
+        model = nn.Sequential(nn.Conv1d(3, 4, 1), nn.BatchNorm1d(4), nn.Sequential(nn.PReLU(), nn.Flatten()), nn.Linear(4, 2))
+        for script in (torch.jit.script(model), torch.jit.trace(model.eval(), torch.ones(1, 3, 1))):
+            with self.subTest(kind=type(script).__name__):
+                script.save(self.path("in.pt"))
+                lockstep("convert", "--state-dict", self.path("in.pt"), self.path("out.pt"))
+                self.assert_same(torch.load(self.path("out.pt")), script.state_dict(), metadata=False)
+
 
 if __name__ == "__main__":
     main()
