@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# test_torch_reads.py FAULT_JOB - a rename in place is killed before and after each of its calls; PyTorch reads what is
+# A rename in place is killed before and after each of its calls; PyTorch reads what is
 # there, and it is the old checkpoint or the new one. A finished one is also a sound archive for Python's zipfile.
 import os
 import signal
@@ -10,7 +10,7 @@ import zipfile
 
 import torch
 
-job = sys.argv[1]
+job = os.environ["FAULT_JOB"]
 
 
 def run(operation, path, word, **fault):
