@@ -4,6 +4,7 @@
 #include "runtime/cli/compare.h"
 #include "runtime/cli/json_out.h"
 #include "runtime/cli/leaves.h"
+#include "runtime/cli/tree_walk.h"
 
 #include <lockstep/rename.h>
 #include <stdlib.h>
@@ -122,7 +123,8 @@ static lks_status_t open_side(diff_t *diff, int side, const char *path)
         LKS_TRY(lks_rename_apply(diff->flags->canonical, tree, NULL, NULL));
     }
     const lks_value_t *root = lks_tree_root(lks_checkpoint_tree(diff->sides[side]));
-    LKS_TRY(leaves_collect(root, diff->flags->compare.strict, &diff->leaves[side]));
+    unsigned flags = WALK_REPEATED | (diff->flags->compare.strict ? WALK_ATTRIBUTES : 0);
+    LKS_TRY(leaves_collect(root, flags, &diff->leaves[side]));
     if (diff->flags->only) {
         keep_tensors(&diff->leaves[side]);
     }

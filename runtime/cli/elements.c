@@ -8,11 +8,20 @@
 /* Elements that are taken however few bytes they repeat. */
 #define TAKEN_ANYWAY (INT64_C(1) << 24)
 
+/* True for elements of the storage itself, and not in a buffer on their way. */
+static bool lies_in_file(const elements_t *elements, const void *data)
+{
+    const lks_storage_t *storage =
+        lks_tree_storage(lks_checkpoint_tree(elements->checkpoint), elements->storage)->storage;
+    uintptr_t start = (uintptr_t)lks_storage_data(storage), at = (uintptr_t)data;
+    return at >= start && at - start < lks_storage_nbytes(storage);
+}
+
 static void take(void *context, const void *data, size_t nbytes)
 {
     elements_t *elements = context;
     size_t total = (size_t)elements->count * lks_dtype_size(elements->dtype);
-    if (nbytes == total) {
+    if (nbytes == total && lies_in_file(elements, data)) {
         elements->data = data; /* in one piece, where it lies */
     } else if (elements->nbytes == 0) {
         elements->data = elements->owned = malloc(total);

@@ -158,10 +158,10 @@ static lks_status_t print_json(listing_t *listing)
     json_key(stdout, &first, "tensors");
     fputc('[', stdout);
     listing->first = true;
-    LKS_TRY(tree_walk(root, true, json_tensor, listing));
+    LKS_TRY(tree_walk(root, WALK_ATTRIBUTES, json_tensor, listing));
     fputs("],\n\"values\": [", stdout);
     listing->first = true;
-    LKS_TRY(tree_walk(root, true, json_value, listing));
+    LKS_TRY(tree_walk(root, WALK_ATTRIBUTES, json_value, listing));
     fputs("]}\n", stdout);
     return LKS_OK;
 }
@@ -241,12 +241,12 @@ static lks_status_t print_text(listing_t *listing)
     const lks_checkpoint_t *checkpoint = listing->checkpoint;
     const lks_value_t *root = lks_tree_root(lks_checkpoint_tree(checkpoint));
     char size[32], nbytes[32];
-    LKS_TRY(tree_walk(root, false, count_leaf, listing));
+    LKS_TRY(tree_walk(root, 0, count_leaf, listing));
     printf("%s: %s, %s, %zu tensors of %s, %zu other values\n", lks_checkpoint_path(checkpoint),
            lks_checkpoint_format(checkpoint),
            format_bytes(size, sizeof size, lks_checkpoint_file_size(checkpoint)), listing->tensors,
            format_bytes(nbytes, sizeof nbytes, listing->nbytes), listing->values);
-    return tree_walk(root, false, print_leaf, listing);
+    return tree_walk(root, 0, print_leaf, listing);
 }
 
 static lks_status_t print_listing(listing_t *listing, bool json)

@@ -50,10 +50,10 @@ static int by_path(const void *a, const void *b)
     return order != 0 ? order : (x->position > y->position) - (x->position < y->position);
 }
 
-lks_status_t leaves_collect(const lks_value_t *root, bool attributes, leaves_t *out)
+lks_status_t leaves_collect(const lks_value_t *root, unsigned flags, leaves_t *out)
 {
     leaves_t leaves = {0};
-    lks_status_t status = tree_walk(root, attributes, add, &leaves);
+    lks_status_t status = tree_walk(root, flags, add, &leaves);
     if (status != LKS_OK) {
         leaves_fini(&leaves);
         return status;

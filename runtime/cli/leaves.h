@@ -16,8 +16,8 @@ typedef struct leaves {
     size_t count, capacity;
 } leaves_t;
 
-/** Collects them; `attributes` as in tree_walk. Errors: NO_MEMORY. */
-LKS_NODISCARD lks_status_t leaves_collect(const lks_value_t *root, bool attributes, leaves_t *out);
+/** Collects them; `flags` as in tree_walk. Errors: NO_MEMORY. */
+LKS_NODISCARD lks_status_t leaves_collect(const lks_value_t *root, unsigned flags, leaves_t *out);
 void leaves_fini(leaves_t *leaves);
 
 /** Orders two leaves by path; 0 for equal paths. */

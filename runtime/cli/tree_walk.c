@@ -20,7 +20,7 @@ typedef struct frame {
 } frame_t;
 
 typedef struct walk {
-    bool attributes; /* those of dicts are wanted */
+    unsigned flags;
     frame_t *frames;
     size_t depth, capacity;
     char *path;
@@ -161,7 +161,7 @@ static part_t part_of(const walk_t *walk, const lks_value_t *value, size_t index
     default:
         part.prefix = index == 0 ? NULL : "<attrs>";
         part.value = index == 0                       ? value
-                     : index == 1 && walk->attributes ? lks_value_dict_attributes(value)
+                     : index == 1 && (walk->flags & WALK_ATTRIBUTES) ? lks_value_dict_attributes(value)
                                                       : NULL;
         return part;
     }
@@ -217,7 +217,7 @@ static bool is_container(const walk_t *walk, const lks_value_t *value)
     case LKS_VALUE_TENSOR:
         return lks_value_tensor_attributes(value) || lks_value_tensor_quantizer(value);
     default:
-        return lks_value_count(value) > 0 || (walk->attributes && lks_value_dict_attributes(value));
+        return lks_value_count(value) > 0 || ((walk->flags & WALK_ATTRIBUTES) && lks_value_dict_attributes(value));
     }
 }
 
@@ -236,7 +236,9 @@ static lks_status_t enter(walk_t *walk, const lks_value_t *value, leaf_fn_t leaf
 {
     bool container = is_container(walk, value), fresh = true;
     size_t nbytes = 0;
-    bool once = container || lks_value_kind(value) == LKS_VALUE_TENSOR ||
+    bool tensor = lks_value_kind(value) == LKS_VALUE_TENSOR;
+    bool repeated = tensor && !container && (walk->flags & WALK_REPEATED);
+    bool once = ((container || tensor) && !repeated) ||
                 (lks_value_text(value, &nbytes) && nbytes > LONG_TEXT_BYTES);
     if (once && !visit(walk, value, &fresh)) {
         return lks_fail(LKS_ERR_NO_MEMORY, "walking the tree: out of memory");
@@ -257,9 +259,9 @@ static lks_status_t enter(walk_t *walk, const lks_value_t *value, leaf_fn_t leaf
     return LKS_OK;
 }
 
-lks_status_t tree_walk(const lks_value_t *root, bool attributes, leaf_fn_t leaf, void *context)
+lks_status_t tree_walk(const lks_value_t *root, unsigned flags, leaf_fn_t leaf, void *context)
 {
-    walk_t walk = {.attributes = attributes};
+    walk_t walk = {.flags = flags};
     lks_status_t status = enter(&walk, root, leaf, context);
     while (status == LKS_OK && walk.depth > 0) {
         const lks_value_t *child;

@@ -7,16 +7,22 @@
 
 #include <lockstep/value.h>
 
+/** What is visited besides. */
+enum {
+    WALK_ATTRIBUTES = 1, /* attributes of dicts */
+    WALK_REPEATED = 2    /* tensors that stand in several places, in all of them */
+};
+
 /** `path` and its length are valid during the call; the walk stops at the first error. */
 typedef lks_status_t (*leaf_fn_t)(void *context, const char *path, size_t nbytes,
                                   const lks_value_t *leaf);
 
 /** Leaves are scalars, tensors, globals, empty containers, and objects: their class first, then what is inside:
  *  arguments as "path.<arg0>", state, items and entries directly below. Behind a tensor come its attributes as
- *  "path.__dict__.name" and its quantizer as "path.<quantizer>.0"; with `attributes`, behind a dict its attributes as
+ *  "path.__dict__.name" and its quantizer as "path.<quantizer>.0"; with WALK_ATTRIBUTES, behind a dict its attributes as
  *  "path.<attrs>.name" (module versions of state dicts, mostly). Dict keys that are no str or int are shown as
  *  <kind N>. Errors: those of `leaf`, NO_MEMORY. */
-LKS_NODISCARD lks_status_t tree_walk(const lks_value_t *root, bool attributes, leaf_fn_t leaf,
+LKS_NODISCARD lks_status_t tree_walk(const lks_value_t *root, unsigned flags, leaf_fn_t leaf,
                                      void *context);
 
 #endif

@@ -33,7 +33,10 @@ differs 0 --ignore-dtype --rtol 0.01 "$corpus/t113_cnn_sd.pth" "$work/bf16.pt"
 # values that are no tensors
 differs 3 --json "$corpus/t113_save_checkpoint_best.pth.tar" "$corpus/t113_tutorial_ckpt.tar"
 check "the JSON is JSON" python3 -c "import json, sys; d = json.load(open('$out')); sys.exit(not (d['missing'] and d['differences']))"
+# Strided tensors beside packed ones, and one tensor in two places
 differs 0 "$corpus/t113_views.pt" "$corpus/t113_views.pt"
+run convert --to npz "$corpus/t113_views.pt" "$work/views.npz"
+differs 0 "$corpus/t113_views.pt" "$work/views.npz"
 differs 0 --only tensors "$corpus/t113_scalars.pt" "$corpus/t113_bare_int.pt"
 # A file that cannot be read is no difference.
 expect 1 "no-such.pt" diff "$corpus/t113_iris_sd.pth" "$work/no-such.pt"

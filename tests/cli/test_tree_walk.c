@@ -14,7 +14,7 @@ static lks_status_t note(void *context, const char *path, size_t nbytes, const l
 static void assert_walk(const lks_value_t *root, const char *want)
 {
     lks_strbuf_t seen = {0};
-    assert_ok(tree_walk(root, false, note, &seen));
+    assert_ok(tree_walk(root, 0, note, &seen));
     cr_assert_str_eq(lks_strbuf_text(&seen), want);
     lks_strbuf_fini(&seen);
 }
@@ -71,7 +71,7 @@ Test(tree_walk, visits_what_is_shared_once_and_survives_a_cycle)
         level = next;
     }
     lks_strbuf_t seen = {0};
-    assert_ok(tree_walk(level, false, note, &seen));
+    assert_ok(tree_walk(level, 0, note, &seen));
     cr_assert(strstr(lks_strbuf_text(&seen), "0.0.0"));
     lks_strbuf_fini(&seen);
     lks_value_t *ring = lks_value_list(tree);
@@ -107,7 +107,7 @@ Test(tree_walk, what_is_repeated_does_not_multiply)
     }
     size_t sum = 0;
     assert_ok(lks_tree_status(tree));
-    assert_ok(tree_walk(root, false, sum_bytes, &sum));
+    assert_ok(tree_walk(root, 0, sum_bytes, &sum));
     cr_assert_lt(sum, 5000000);
     lks_tree_destroy(tree);
 }
@@ -134,7 +134,7 @@ Test(tree_walk, goes_as_deep_as_a_file_does)
     }
     assert_ok(lks_tree_status(tree));
     size_t leaves = 0;
-    assert_ok(tree_walk(root, false, count_leaves, &leaves));
+    assert_ok(tree_walk(root, 0, count_leaves, &leaves));
     cr_assert_eq(leaves, 1);
     lks_tree_destroy(tree);
 }
