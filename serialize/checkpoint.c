@@ -255,6 +255,7 @@ static lks_status_t save_file(const lks_format_t *format, const char *path, cons
 {
     lks_sink_t *sink;
     LKS_TRY(lks_sink_create(path, &sink));
+    lks_sink_set_threads(sink, options->threads);
     lks_status_t status = format->save(tree, path, options, sink);
     if (status != LKS_OK) {
         lks_sink_discard(sink);

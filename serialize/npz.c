@@ -116,6 +116,7 @@ static lks_status_t open_npz(lks_origin_t *origin, const lks_checkpoint_limits_t
         LKS_TRY(add_array(npz, dict, &npz->zip.entries[i]));
     }
     lks_tree_set_root(tree, dict);
+    lks_zip_storages_complete(&npz->storages);
     return lks_tree_status(tree);
 }
 

@@ -45,11 +45,11 @@ static bool has_place(const lks_value_t *value)
 
 static lks_status_t no_memory(const lks_places_t *places)
 {
-    return lks_fail(LKS_ERR_NO_MEMORY, "looking for state dicts in %zu containers: out of memory",
+    return lks_fail(LKS_ERR_NO_MEMORY, "looking through %zu containers: out of memory",
                     places->count);
 }
 
-static lks_status_t enqueue(lks_places_t *places, const lks_value_t *value, size_t parent,
+lks_status_t lks_places_add(lks_places_t *places, const lks_value_t *value, size_t parent,
                             size_t step)
 {
     if (lks_intmap_get(&places->seen, (uintptr_t)value) != SIZE_MAX) {
@@ -78,7 +78,7 @@ static lks_status_t enqueue(lks_places_t *places, const lks_value_t *value, size
 static lks_status_t collect(lks_places_t *places, const lks_value_t *root)
 {
     if (has_place(root)) {
-        LKS_TRY(enqueue(places, root, 0, 0));
+        LKS_TRY(lks_places_add(places, root, 0, 0));
     }
     for (size_t i = 0; i < places->count; i++) {
         const lks_value_t *value = places->items[i].value;
@@ -86,7 +86,7 @@ static lks_status_t collect(lks_places_t *places, const lks_value_t *root)
         for (size_t step = 0; step < steps; step++) {
             const lks_value_t *child = lks_value_at(value, step);
             if (has_place(child)) {
-                LKS_TRY(enqueue(places, child, i, step));
+                LKS_TRY(lks_places_add(places, child, i, step));
             }
         }
     }

@@ -35,6 +35,10 @@ bool lks_value_is_optimizer(const lks_value_t *value);
 LKS_NODISCARD lks_status_t lks_places_collect(const lks_value_t *root, lks_places_t *out);
 void lks_places_fini(lks_places_t *places);
 
+/** Adds a value that has no place yet. Errors: NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_places_add(lks_places_t *places, const lks_value_t *value,
+                                          size_t parent, size_t step);
+
 /** The dotted path of a place; a step that cannot be said is "?". */
 void lks_places_path(const lks_places_t *places, size_t at, char path[LKS_PATH_MAX]);
 

@@ -220,6 +220,7 @@ bool lks_torch_archive_probe(lks_origin_t *origin, const char *name)
 
 lks_status_t lks_torch_archive_list(lks_torch_archive_t *archive)
 {
+    lks_zip_storages_complete(&archive->storages);
     return lks_zip_records_init(&archive->zip, archive->storages.index_of, archive->root_length,
                                 archive->tree, &archive->others);
 }

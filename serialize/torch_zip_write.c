@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* torch_zip_write.c - writing; see torch_zip.h. */
+#include "serialize/check.h"
 #include "serialize/hashmap.h"
 #include "serialize/pickle_torch.h"
 #include "serialize/torch_zip.h"
@@ -43,8 +44,9 @@ static const lks_storage_t *storage_of(const lks_torch_writer_t *torch, size_t k
 }
 
 /* All bytes are valid before the first is written: a corrupt source is found with the disk untouched. */
-static lks_status_t load_storages(const lks_torch_writer_t *torch)
+static lks_status_t load_storages(const lks_torch_writer_t *torch, size_t threads)
 {
+    LKS_TRY(lks_checks_run_storages(torch->tree, torch->order, torch->count, threads));
     for (size_t key = 0; key < torch->count; key++) {
         LKS_TRY(lks_tree_load_storage(torch->tree, torch->order[key], NULL));
     }
@@ -108,7 +110,7 @@ lks_status_t lks_torch_zip_save(const lks_tree_t *tree, const char *path,
     lks_strbuf_t pickle = {0};
     lks_status_t status;
     LKS_GOTO(lks_pickle_write(lks_tree_root(tree), &hooks, &pickle), free_pickle);
-    LKS_GOTO(load_storages(&torch), free_pickle);
+    LKS_GOTO(load_storages(&torch, lks_sink_threads(sink)), free_pickle);
     LKS_GOTO(reserve(&torch, root, pickle.length, sink), free_pickle);
     status = write_records(&torch, &pickle, root, sink);
 

@@ -97,6 +97,7 @@ struct lks_tree {
     lks_status_t (*load)(void *context, size_t index, const char *name);
     /* Gives back memory that loading took, until the next load; NULL: there is never any. */
     void (*unload)(void *context, size_t index);
+    const struct lks_checks *checks; /* for many at once (check.h; optional) */
     void *load_context;
 
     lks_tensor_node_t *tensors; /* the last that was made */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* zip_storages.c - see zip_storages.h. */
 #include "serialize/zip_storages.h"
+#include "serialize/check.h"
 #include "serialize/crc32.h"
 #include "serialize/swap.h"
 #include "serialize/value_node.h"
@@ -46,7 +47,7 @@ lks_status_t lks_zip_storages_get(lks_zip_storages_t *storages, const lks_zip_vi
         size_t added = lks_tree_append_storage(tree, storage, view->dtype, view->location);
         lks_storage_release(storage); /* the tree has its own reference */
         LKS_TRY(lks_tree_status(tree));
-        *known = added + 1;
+        *known = storages->count = added + 1;
     }
     *index = *known - 1;
     return LKS_OK;
@@ -76,12 +77,27 @@ static void settle(lks_zip_storage_t *item)
     atomic_store(&item->state, good ? RECORD_GOOD : RECORD_BAD);
 }
 
+/* Of a record that no storage lies in: inflated to be checked, and forgotten. */
+static lks_status_t check_deflated(const lks_zip_storages_t *storages, lks_zip_storage_t *item)
+{
+    const unsigned char *data;
+    void *owned;
+    LKS_TRY(lks_zip_read(storages->zip, item->entry, storages->memory_left, &data, &owned));
+    free(owned);
+    atomic_store(&item->crc, item->entry->crc);
+    settle(item);
+    return LKS_OK;
+}
+
 /* Two threads may checksum one record at once: they find the same. Filling memory is done by one. */
 static lks_status_t verify(lks_zip_storages_t *storages, lks_zip_storage_t *item)
 {
     const lks_zip_t *zip = storages->zip;
     if (lks_zip_check(zip, item->entry) != LKS_OK) {
         return LKS_ERR_CORRUPT;
+    }
+    if (!item->memory && item->entry->deflated) {
+        return check_deflated(storages, item);
     }
     if (!item->memory) {
         const unsigned char *data = zip->data + item->entry->data;
@@ -115,7 +131,7 @@ static lks_status_t name_corrupt(const lks_zip_storages_t *storages, const lks_z
     return lks_error_prefix(LKS_ERR_CORRUPT, "'%s': record %.*s is corrupt", path, length, below);
 }
 
-static lks_status_t load(void *context, size_t index, const char *name)
+static lks_status_t check_record(void *context, size_t index, const char *name)
 {
     lks_zip_storages_t *storages = context;
     lks_zip_storage_t *item = &storages->items[index];
@@ -133,18 +149,71 @@ static lks_status_t load(void *context, size_t index, const char *name)
     return name_corrupt(storages, item, name);
 }
 
+/* Storages that were added to the tree since are none of the archive's. */
+static lks_status_t load(void *context, size_t index, const char *name)
+{
+    const lks_zip_storages_t *storages = context;
+    return index < storages->count ? check_record(context, index, name) : LKS_OK;
+}
+
 /* Pages of private memory go back to the system; the next load fills them anew. */
 static void unload(void *context, size_t index)
 {
     lks_zip_storages_t *storages = context;
-    lks_zip_storage_t *item = &storages->items[index];
-    if (!item->memory) {
+    lks_zip_storage_t *item = &storages->items[index < storages->count ? index : 0];
+    if (index >= storages->count || !item->memory) {
         return;
     }
     (void)pthread_mutex_lock(&storages->fill);
     atomic_store(&item->state, RECORD_UNSEEN);
     (void)madvise(item->memory->data, item->memory->size, MADV_DONTNEED);
     (void)pthread_mutex_unlock(&storages->fill);
+}
+
+/* --- many records at once (check.h) -------------------------------------------------------------- */
+
+static size_t count_checks(void *context, size_t *storages)
+{
+    const lks_zip_storages_t *all = context;
+    *storages = all->count;
+    return all->record_count;
+}
+
+static void get_check(void *context, size_t index, lks_check_t *out)
+{
+    const lks_zip_storages_t *storages = context;
+    const lks_zip_storage_t *item = &storages->items[index];
+    const lks_zip_entry_t *entry = item->entry;
+    bool in_place = !item->memory && !entry->deflated;
+    *out = (lks_check_t){.place = entry->header,
+                         .nbytes = entry->size,
+                         .data = in_place ? storages->zip->data + entry->data : NULL,
+                         .known = atomic_load(&item->state) != RECORD_UNSEEN};
+}
+
+/* Headers that contradict each other are left for the verdict. */
+static void settle_check(void *context, size_t index, uint32_t crc)
+{
+    lks_zip_storages_t *storages = context;
+    lks_zip_storage_t *item = &storages->items[index];
+    if (lks_zip_check(storages->zip, item->entry) == LKS_OK) {
+        atomic_store(&item->crc, crc);
+        settle(item);
+    }
+}
+
+static const lks_checks_t checks = {
+    .count = count_checks, .get = get_check, .settle = settle_check, .verdict = check_record};
+
+void lks_zip_storages_complete(lks_zip_storages_t *storages)
+{
+    storages->record_count = storages->count;
+    for (size_t i = 0; i < storages->zip->count; i++) {
+        if (storages->index_of[i] == 0) {
+            storages->items[storages->record_count++].entry = &storages->zip->entries[i];
+        }
+    }
+    storages->tree->checks = &checks;
 }
 
 /* --- life --------------------------------------------------------------------------------------- */

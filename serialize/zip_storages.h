@@ -39,7 +39,9 @@ typedef struct lks_zip_storages {
     const lks_zip_t *zip;
     lks_tree_t *tree;
     size_t root_length;       /* of names, which messages leave out */
-    lks_zip_storage_t *items; /* by storage of the tree; room for one per entry */
+    lks_zip_storage_t *items; /* by storage of the tree, then the other records: one per entry */
+    size_t count;             /* of storages: the tree's first ones */
+    size_t record_count;      /* of items; 0: the others are not known yet */
     size_t *index_of;         /* by entry of the zip: index of the storage plus 1 */
     size_t memory_left;       /* for inflated records */
     pthread_mutex_t fill;
@@ -56,5 +58,9 @@ void lks_zip_storages_fini(lks_zip_storages_t *storages);
  *  Errors: FORMAT (more to be inflated than the memory limit), NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_zip_storages_get(lks_zip_storages_t *storages,
                                                 const lks_zip_view_t *view, size_t *index);
+
+/** To be called when all storages were asked for: all records can be checked at once then, also those that hold no
+ *  storage (check.h). */
+void lks_zip_storages_complete(lks_zip_storages_t *storages);
 
 #endif

@@ -5,7 +5,7 @@
  * which checks the record's CRC-32 first, once. Nothing in a file is executed, imported or trusted.
  * Writing goes to a temporary file beside the target, which is renamed over it after fsync: at every instant
  * there is either the old file or the new one, whole.
- * Threads: an open checkpoint may be used by many threads.
+ * Threads: an open checkpoint may be used by many threads, unless a call says otherwise.
  *
  * Formats (more in serialize/README.md):
  *   "torch_zip"    torch.save since 1.6: a zip archive of stored records data.pkl, data/0, data/1, ..., version
@@ -107,6 +107,31 @@ LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_record_read(const lks_checkpoi
  *  its weights there, and none in its attributes. In the tree, beside the root; NULL in other formats. */
 LKS_API const lks_value_t *lks_checkpoint_constants(const lks_checkpoint_t *checkpoint);
 
+/** What lks_checkpoint_verify looked at. */
+typedef struct lks_verify_report {
+    size_t
+        records; /**< storages that have to be checked or unpacked, and other records with a checksum */
+    uint64_t nbytes; /**< of those */
+    size_t bad;
+} lks_verify_report_t;
+
+typedef struct lks_verify_options {
+    size_t threads; /**< 0, the default: one for each core that the process may use */
+
+    /** Called in the calling thread for each bad record, in the order of the file; NULL, the default, if the
+     *  first is enough. The sentence names the file, the record and a tensor in it. */
+    void (*on_bad)(void *context, const lks_error_t *error);
+    void *context;
+} lks_verify_options_t;
+
+/** Verifies every checksum of the file that was not verified yet, those of records that no tensor lies in
+ *  included, and unpacks what must be unpacked. Formats without checksums have nothing to be verified. `options` may be NULL. `*report` (may be NULL) is set when all was looked at: with OK, and with the
+ *  error of the first bad record.
+ *  Errors: CORRUPT or FORMAT (the first bad record in the file), NO_MEMORY. */
+LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_verify(lks_checkpoint_t *checkpoint,
+                                                         const lks_verify_options_t *options,
+                                                         lks_verify_report_t *report);
+
 typedef struct lks_save_options {
     const char *format; /**< NULL (the default): by the path's extension, else "torch_zip" */
     bool sync;          /**< fsync file and directory before returning; default true */
@@ -122,6 +147,8 @@ typedef struct lks_save_options {
     const char *const *copies;
     size_t copy_count;
     bool refuse_if_busy; /**< lks_checkpoint_save_async: BUSY instead of waiting; default false */
+    size_t
+        threads; /**< 0, the default: one for each core, at most 8. The file is the same for all */
 } lks_save_options_t;
 
 LKS_API lks_save_options_t lks_save_options_default(void);

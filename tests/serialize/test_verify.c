@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every checksum of a file is verified, bad records are told in the file's order and by a tensor's name. */
+#include "serialize/sized_tensors.h"
+#include "serialize/source.h"
+#include "serialize/zip_maker.h"
+#include "serialize/zip_read.h"
+
+#include <lockstep/state_dict.h>
+
+static const size_t sizes[] = {100, 20000000, 0, 9000000, 7, 70000};
+enum { COUNT = sizeof sizes / sizeof *sizes };
+
+static const char *path;
+static lks_checkpoint_t *checkpoint;
+static lks_verify_report_t report;
+
+static void setup(void)
+{
+    path = test_temp_path("a.pt");
+}
+
+static void teardown(void)
+{
+    lks_checkpoint_close(checkpoint);
+    checkpoint = NULL;
+}
+
+TestSuite(verify, .init = setup, .fini = teardown);
+
+static void reopen(void)
+{
+    teardown();
+    assert_ok(lks_checkpoint_open(path, NULL, &checkpoint));
+}
+
+/* Where a record of the file is. */
+static lks_zip_entry_t find(const char *name)
+{
+    lks_source_t *source;
+    lks_zip_t zip;
+    assert_ok(lks_source_open(path, &source));
+    assert_ok(lks_zip_open(source->data, source->size, &zip));
+    const lks_zip_entry_t *entry = lks_zip_find(&zip, name, strlen(name));
+    cr_assert(entry, "no record %s", name);
+    lks_zip_entry_t found = *entry;
+    lks_zip_close(&zip);
+    lks_source_release(source);
+    return found;
+}
+
+static size_t payload(const char *name)
+{
+    return (size_t)find(name).data;
+}
+
+Test(verify, a_good_file_is_good_on_any_number_of_threads)
+{
+    test_save_tensors(path, sizes, COUNT);
+    for (size_t threads = 0; threads < 6; threads++) {
+        reopen();
+        const lks_verify_options_t options = {.threads = threads};
+        assert_ok(lks_checkpoint_verify(checkpoint, &options, &report));
+        cr_assert_eq(report.records, COUNT + 4); /* data.pkl, byteorder, version, the fingerprint */
+        cr_assert_eq(report.bad, 0);
+        cr_assert_gt(report.nbytes, 29070107u);
+        cr_assert_lt(report.nbytes, 29072107u);
+    }
+    assert_ok(lks_checkpoint_verify(checkpoint, NULL, NULL));
+}
+
+static char told[8][LKS_ERROR_MESSAGE_MAX];
+static size_t told_count;
+
+static void on_bad(void *context, const lks_error_t *error)
+{
+    cr_assert(context == told && error->status == LKS_ERR_CORRUPT);
+    (void)snprintf(told[told_count++], sizeof *told, "%s", error->message);
+}
+
+Test(verify, bad_records_are_told_in_the_order_of_the_file)
+{
+    test_save_tensors(path, sizes, COUNT);
+    test_damage(path, payload("a/data/1") + 15000000);
+    test_damage(path, payload("a/data/5") + 69999);
+    test_damage(path, payload("a/.data/serialization_id") + 3);
+    test_damage(path, payload("a/data/4"));
+    for (size_t threads = 1; threads < 5; threads++) {
+        reopen();
+        told_count = 0;
+        const lks_verify_options_t options = {
+            .threads = threads, .on_bad = on_bad, .context = told};
+        assert_fails(lks_checkpoint_verify(checkpoint, &options, &report), LKS_ERR_CORRUPT,
+                     "a.pt': tensor 't.1' (record data/1) is corrupt: CRC-32 is ");
+        cr_assert(report.bad == 4 && told_count == 4);
+        cr_assert(strstr(told[0], "'t.1' (record data/1)") && strstr(told[0], "/a.pt'"));
+        cr_assert(strstr(told[1], "'t.4' (record data/4)"));
+        cr_assert(strstr(told[2], "'t.5' (record data/5)"));
+        cr_assert(strstr(told[3], "record .data/serialization_id is corrupt"));
+    }
+    /* What was found is kept. */
+    told_count = 0;
+    assert_fails(lks_checkpoint_verify(checkpoint, NULL, &report), LKS_ERR_CORRUPT, "data/1");
+    cr_assert_eq(report.bad, 4);
+    lks_tensor_t tensor;
+    assert_fails(lks_checkpoint_tensor(checkpoint, test_tensor_at(checkpoint, 4), "x", &tensor),
+                 LKS_ERR_CORRUPT, "tensor 'x' (record data/4)");
+    assert_ok(lks_checkpoint_tensor(checkpoint, test_tensor_at(checkpoint, 3), "y", &tensor));
+}
+
+Test(verify, one_wrong_byte_anywhere_in_a_tensor_is_found)
+{
+    test_save_tensors(path, sizes, COUNT);
+    size_t start = payload("a/data/1");
+    uint32_t random = 7;
+    for (int i = 0; i < 40; i++) {
+        random = random * 1664525u + 1013904223u;
+        size_t at = start + (size_t)random % 20000000;
+        test_damage(path, at);
+        reopen();
+        assert_fails(lks_checkpoint_verify(checkpoint, NULL, &report), LKS_ERR_CORRUPT, "'t.1'");
+        cr_assert_eq(report.bad, 1);
+        test_damage(path, at);
+    }
+    reopen();
+    assert_ok(lks_checkpoint_verify(checkpoint, NULL, &report));
+}
+
+/* A pickle of None, and records that it does not name. */
+static void open_records(const test_record_t *records, size_t count)
+{
+    lks_strbuf_t archive = test_torch_zip("N.", 2, records, count);
+    test_write_file(path, archive.data, archive.length);
+    lks_strbuf_fini(&archive);
+    reopen();
+}
+
+Test(verify, records_that_no_tensor_lies_in_are_verified)
+{
+    test_record_t records[] = {
+        {.name = "archive/data/0", .data = "abcdefgh", .nbytes = 8},
+        {.name = "archive/code/a.py", .data = "aaaaaaaaaaaa", .nbytes = 12, .deflate = true},
+    };
+    open_records(records, 2);
+    assert_ok(lks_checkpoint_verify(checkpoint, NULL, &report));
+    cr_assert_eq(report.records, 4);
+    records[0].wrong_crc = 1;
+    records[1].wrong_crc = 1;
+    open_records(records, 2);
+    assert_fails(lks_checkpoint_verify(checkpoint, NULL, &report), LKS_ERR_CORRUPT,
+                 "record data/0 is corrupt: CRC-32 is");
+    cr_assert_eq(report.bad, 2);
+}
+
+Test(verify, headers_that_contradict_each_other_are_found_with_their_record)
+{
+    test_save_tensors(path, sizes, COUNT);
+    test_damage(path, find("a/data/4").header + 30); /* its name there */
+    reopen();
+    assert_fails(lks_checkpoint_verify(checkpoint, NULL, &report), LKS_ERR_CORRUPT,
+                 "tensor 't.4' (record data/4) is corrupt: the two headers");
+    cr_assert_eq(report.bad, 1);
+}
+
+Test(verify, real_files_are_good)
+{
+    static const char *const files[] = {"t113_iris_sd.pth", "t113_cnn_sd.pth",
+                                        "t113_many_tensors_sd.pth", "t113_tutorial_ckpt.tar"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char file[512];
+        (void)snprintf(file, sizeof file, "%s/corpus/%s", TEST_DATA_DIR, files[i]);
+        teardown();
+        assert_ok(lks_checkpoint_open(file, NULL, &checkpoint));
+        assert_ok(lks_checkpoint_verify(checkpoint, NULL, &report));
+        cr_assert_geq(report.records, lks_tree_storage_count(lks_checkpoint_tree(checkpoint)) + 2);
+    }
+}
