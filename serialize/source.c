@@ -43,21 +43,39 @@ lks_status_t lks_file_open_read(const char *path, int *fd, size_t *size)
     return LKS_OK;
 }
 
-static lks_status_t map_file(const char *path, void **data, size_t *size)
+/* Maps a file; the rest of `out` is left alone. */
+static lks_status_t map_file(const char *path, lks_source_t *out)
 {
     int fd;
-    LKS_TRY(lks_file_open_read(path, &fd, size));
-    if (*size == 0) {
+    LKS_TRY(lks_file_open_read(path, &fd, &out->size));
+    if (out->size == 0) {
         (void)close(fd);
         return lks_fail(LKS_ERR_FORMAT, "'%s' is empty", path);
     }
-    *data = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
+    struct stat info = {0};
+    (void)fstat(fd, &info);
+    void *data = mmap(NULL, out->size, PROT_READ, MAP_PRIVATE, fd, 0);
     int reason = errno;
     (void)close(fd);
-    if (*data == MAP_FAILED) {
+    if (data == MAP_FAILED) {
         return lks_fail(LKS_ERR_IO, "cannot map '%s': %s", path, strerror(reason));
     }
+    out->data = data;
+    out->device = info.st_dev;
+    out->inode = info.st_ino;
     return LKS_OK;
+}
+
+int lks_source_reopen(const lks_source_t *source)
+{
+    int fd = source->mapped ? open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    struct stat info;
+    if (fd >= 0 &&
+        (fstat(fd, &info) != 0 || info.st_dev != source->device || info.st_ino != source->inode)) {
+        (void)close(fd);
+        fd = -1;
+    }
+    return fd;
 }
 
 /* A source over bytes that the caller sees to. */
@@ -80,15 +98,16 @@ static lks_status_t create(const char *name, const void *data, size_t nbytes, lk
 
 lks_status_t lks_source_open(const char *path, lks_source_t **out)
 {
-    void *data;
-    size_t size;
-    LKS_TRY(map_file(path, &data, &size));
-    lks_status_t status = create(path, data, size, out);
+    lks_source_t map = {0};
+    LKS_TRY(map_file(path, &map));
+    lks_status_t status = create(path, map.data, map.size, out);
     if (status != LKS_OK) {
-        (void)munmap(data, size);
+        (void)munmap((void *)(uintptr_t)map.data, map.size);
         return status;
     }
     (*out)->mapped = true;
+    (*out)->device = map.device;
+    (*out)->inode = map.inode;
     return LKS_OK;
 }
 

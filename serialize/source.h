@@ -14,6 +14,7 @@ typedef struct lks_source {
     char *path;
     struct lks_source *whole; /* of a slice: what it is a part of, kept alive */
     bool mapped;              /* unmapped at the end */
+    uint64_t device, inode;   /* of the file that is mapped */
     _Atomic size_t references;
 } lks_source_t;
 
@@ -36,6 +37,10 @@ void lks_source_release(lks_source_t *source); /* NULL does nothing */
  *  Errors: NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_source_storage(lks_source_t *source, size_t offset, size_t nbytes,
                                               lks_storage_t **out);
+
+/** Opens the mapped file once more, to read it by its descriptor; -1 where there is none, or its path no longer leads
+ *  to it. */
+int lks_source_reopen(const lks_source_t *source);
 
 /** Opens a regular file for reading. Errors: IO, as above. */
 LKS_NODISCARD lks_status_t lks_file_open_read(const char *path, int *fd, size_t *size);

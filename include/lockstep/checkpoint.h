@@ -132,6 +132,22 @@ LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_verify(lks_checkpoint_t *check
                                                          const lks_verify_options_t *options,
                                                          lks_verify_report_t *report);
 
+typedef struct lks_load_options {
+    const size_t *storages; /**< indices; NULL, the default: all */
+    size_t count;           /**< of those */
+    size_t threads;         /**< 0, the default: one for each core that the process may use */
+} lks_load_options_t;
+
+/** Reads storages into memory of the process, verified on the way: their tensors lie there from now on, in huge
+ *  pages where the system has them, and the file may be rewritten, shortened or removed. (Storages that are not
+ *  read still need it, and lks_checkpoint_verify does.) The memory may be written to; storages that are retained
+ *  keep it. `options` may be NULL.
+ *  Views made before the call are void after it, and no other thread may use the checkpoint meanwhile.
+ *  Errors, with nothing changed: CORRUPT (a checksum), IO (reading), UNSUPPORTED (a checkpoint of
+ *  several files), INVALID_ARG (an index), NO_MEMORY. */
+LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_load_private(lks_checkpoint_t *checkpoint,
+                                                               const lks_load_options_t *options);
+
 typedef struct lks_save_options {
     const char *format; /**< NULL (the default): by the path's extension, else "torch_zip" */
     bool sync;          /**< fsync file and directory before returning; default true */
