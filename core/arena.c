@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 struct lks_arena_block {
     lks_arena_block_t *next;
@@ -15,6 +16,7 @@ struct lks_arena_block {
 
 #define BLOCK_SIZE_DEFAULT ((size_t)64 << 10)
 #define BLOCK_SIZE_MAX ((size_t)8 << 20)
+#define HUGE_PAGE ((size_t)2 << 20)
 
 void lks_arena_init(lks_arena_t *arena, size_t block_size, size_t limit)
 {
@@ -48,6 +50,22 @@ static bool fits(const lks_arena_block_t *block, size_t nbytes, size_t align)
     return lks_add_size(nbytes, padding(block, align), &need) && need <= block->size - block->used;
 }
 
+/* Large blocks come in whole huge pages, where the system has them: the first touch of small ones takes longer
+ * than most uses of the memory. Makes `*nbytes` more, if need be. */
+static void *block_memory(size_t *nbytes)
+{
+    size_t rounded;
+    if (*nbytes < 2 * HUGE_PAGE || !lks_add_size(*nbytes, HUGE_PAGE - 1, &rounded)) {
+        return malloc(*nbytes);
+    }
+    *nbytes = rounded & ~(HUGE_PAGE - 1);
+    void *memory = aligned_alloc(HUGE_PAGE, *nbytes);
+    if (memory) {
+        (void)madvise(memory, *nbytes, MADV_HUGEPAGE);
+    }
+    return memory;
+}
+
 static lks_arena_block_t *block_create(lks_arena_t *arena, size_t nbytes, size_t align)
 {
     size_t size, total;
@@ -60,11 +78,11 @@ static lks_arena_block_t *block_create(lks_arena_t *arena, size_t nbytes, size_t
     if (!lks_add_size(size, sizeof(lks_arena_block_t), &total)) {
         return NULL;
     }
-    lks_arena_block_t *block = malloc(total);
+    lks_arena_block_t *block = block_memory(&total);
     if (!block) {
         return NULL;
     }
-    *block = (lks_arena_block_t){.size = size};
+    *block = (lks_arena_block_t){.size = total - sizeof *block};
     if (arena->block_size < BLOCK_SIZE_MAX) {
         arena->block_size *= 2;
     }
