@@ -192,3 +192,17 @@ Test(private_load, a_private_tree_can_be_saved)
         assert_holds_tensor(i);
     }
 }
+
+Test(private_load, bytes_in_memory_are_copied)
+{
+    size_t nbytes;
+    unsigned char *bytes = test_read_file(path, &nbytes);
+    teardown();
+    assert_ok(lks_checkpoint_open_memory(bytes, nbytes, "memory", NULL, &checkpoint));
+    assert_ok(lks_checkpoint_load_private(checkpoint, NULL));
+    memset(bytes, 0, nbytes);
+    assert_holds_tensor(1);
+    assert_holds_tensor(5);
+    teardown();
+    free(bytes);
+}

@@ -174,3 +174,29 @@ Test(verify, real_files_are_good)
         cr_assert_geq(report.records, lks_tree_storage_count(lks_checkpoint_tree(checkpoint)) + 2);
     }
 }
+
+Test(verify, storages_that_were_added_since_are_nobodys_records)
+{
+    test_save_tensors(path, sizes, COUNT);
+    test_damage(path, find("a/.data/serialization_id").data);
+    reopen();
+    lks_tree_t *tree = lks_checkpoint_edit(checkpoint);
+    lks_value_t *list = lks_value_find(lks_tree_root(tree), "t");
+    for (int i = 0; i < 8; i++) { /* more than the file has other records */
+        const int64_t shape[] = {40000};
+        lks_tensor_t tensor;
+        assert_ok(lks_tensor_create(lks_device_host(), LKS_DTYPE_U8, 1, shape, &tensor));
+        memset(lks_tensor_data(&tensor), i, 40000);
+        lks_value_append(tree, list, lks_value_tensor_from(tree, &tensor));
+        lks_tensor_release(&tensor);
+    }
+    assert_fails(lks_checkpoint_verify(checkpoint, NULL, &report), LKS_ERR_CORRUPT,
+                 "record .data/serialization_id is corrupt");
+    cr_assert(report.records == COUNT + 4 && report.bad == 1);
+    const char *copy = test_temp_path("b.pt");
+    assert_ok(lks_checkpoint_save(copy, tree, NULL));
+    teardown();
+    assert_ok(lks_checkpoint_open(copy, NULL, &checkpoint));
+    assert_ok(lks_checkpoint_verify(checkpoint, NULL, &report));
+    cr_assert_eq(report.records, COUNT + 8 + 4);
+}
