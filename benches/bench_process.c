@@ -3,56 +3,22 @@
  * Each row is the median of alternating runs of ours and the peer's, wall time and peak memory as the kernel counts them.
  * usage: bench_process PROGRAM [FOLDER [GB]]   FOLDER holds the checkpoint that is made (default: . and 1.5 GB)
  * Peers: /bin/true (the floor of starting anything), `import torch`, and torch.load of the same file. */
-#include "bench.h"
+#include "process.h"
 
 #include <lockstep/checkpoint.h>
 
-#include <fcntl.h>
-#include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-extern char **environ;
 
 enum { MAX_RUNS = 101, TENSORS = 300 };
 
-typedef struct sample {
-    double ms;
-    long peak_kb;
-} sample_t;
-
-/* Runs a command with its output thrown away. False if it did not exit with 0. */
-static int run_once(char *const argv[], sample_t *out)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    pid_t pid;
-    int status = -1;
-    struct rusage usage = {0};
-    double begin = bench_now() * 1e3;
-    int failed = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (failed || wait4(pid, &status, 0, &usage) != pid) {
-        return 0;
-    }
-    *out = (sample_t){bench_now() * 1e3 - begin, usage.ru_maxrss};
-    return status == 0;
-}
-
 static int by_ms(const void *a, const void *b)
 {
-    double x = ((const sample_t *)a)->ms, y = ((const sample_t *)b)->ms;
+    double x = ((const bench_process_t *)a)->ms, y = ((const bench_process_t *)b)->ms;
     return (x > y) - (x < y);
 }
 
-static sample_t median(sample_t *samples, int count)
+static bench_process_t median(bench_process_t *samples, int count)
 {
     qsort(samples, (size_t)count, sizeof *samples, by_ms);
     return samples[count / 2];
@@ -62,19 +28,19 @@ static sample_t median(sample_t *samples, int count)
 static void compare(const char *what, char *const ours[], const char *peer_name, char *const peer[],
                     int runs)
 {
-    sample_t a[MAX_RUNS], b[MAX_RUNS];
-    if (!run_once(ours, &a[0]) || !run_once(peer, &b[0])) { /* warm-up */
+    bench_process_t a[MAX_RUNS], b[MAX_RUNS];
+    if (!bench_process_run(ours, &a[0]) || !bench_process_run(peer, &b[0])) { /* warm-up */
         printf("%-34s not measured: %s does not run here\n", what,
-               run_once(ours, &a[0]) ? peer_name : ours[0]);
+               bench_process_run(ours, &a[0]) ? peer_name : ours[0]);
         return;
     }
     for (int i = 0; i < runs; i++) {
-        if (!run_once(ours, &a[i]) || !run_once(peer, &b[i])) {
+        if (!bench_process_run(ours, &a[i]) || !bench_process_run(peer, &b[i])) {
             printf("%-34s failed in run %d\n", what, i);
             return;
         }
     }
-    sample_t x = median(a, runs), y = median(b, runs);
+    bench_process_t x = median(a, runs), y = median(b, runs);
     printf("%-34s %9.2f ms %7.1f MiB   %-22s %9.2f ms %7.1f MiB   ratio %8.1f   n=%d\n", what, x.ms,
            (double)x.peak_kb / 1024.0, peer_name, y.ms, (double)y.peak_kb / 1024.0, y.ms / x.ms,
            runs);
