@@ -3,6 +3,8 @@
 #include "serialize/drop.h"
 #include "serialize/name_text.h"
 
+#include <stdio.h>
+
 lks_status_t lks_save_drop(const lks_save_options_t *options, const char *path, const char *why)
 {
     if (options->drop) {
@@ -17,4 +19,14 @@ lks_status_t lks_save_drop(const lks_save_options_t *options, const char *path, 
         lks_fail(LKS_ERR_UNSUPPORTED, "value '%s': %s", lks_strbuf_text(&shown), why);
     lks_strbuf_fini(&shown);
     return status;
+}
+
+const char *lks_save_no_tensor(const char *format, const lks_value_t *value, char why[LKS_WHY_MAX])
+{
+    const char *kind = lks_value_kind_name(lks_value_kind(value));
+    const char *advice = " (keep the state dict alone, or flatten it first)";
+    (void)snprintf(why, LKS_WHY_MAX, "%s holds tensors only, and it is %s %s%s", format,
+                   strchr("aeiou", kind[0]) ? "an" : "a", kind,
+                   lks_value_count(value) > 0 ? advice : "");
+    return why;
 }

@@ -9,4 +9,9 @@
 LKS_NODISCARD lks_status_t lks_save_drop(const lks_save_options_t *options, const char *path,
                                          const char *why);
 
+#define LKS_WHY_MAX 160
+
+/** Why a value that is no tensor cannot be held by a format of that name; returns `why`. */
+const char *lks_save_no_tensor(const char *format, const lks_value_t *value, char why[LKS_WHY_MAX]);
+
 #endif

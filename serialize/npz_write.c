@@ -56,19 +56,15 @@ static const char *complain_key(const lks_value_t *key)
 }
 
 /* NULL, or why the value cannot be an array. `why` is where a sentence can be put together. */
-static const char *complain_value(const lks_value_t *value, char why[160])
+static const char *complain_value(const lks_value_t *value, char why[LKS_WHY_MAX])
 {
     const lks_value_tensor_t *tensor = lks_value_tensor(value);
     if (!tensor) {
-        const char *kind = lks_value_kind_name(lks_value_kind(value));
-        bool nested = lks_value_count(value) > 0;
-        (void)snprintf(why, 160, "npz holds tensors only, and it is %s %s%s",
-                       strchr("aeiou", kind[0]) ? "an" : "a", kind,
-                       nested ? " (keep the state dict alone, or flatten it first)" : "");
-        return why;
+        return lks_save_no_tensor("npz", value, why);
     }
     if (lks_value_tensor_quantizer(value) || !lks_npy_has(tensor->dtype)) {
-        (void)snprintf(why, 160, "NumPy has no arrays of %s", lks_dtype_name(tensor->dtype));
+        (void)snprintf(why, LKS_WHY_MAX, "NumPy has no arrays of %s",
+                       lks_dtype_name(tensor->dtype));
         return why;
     }
     if (tensor->is_conj || tensor->is_neg) {
@@ -81,7 +77,7 @@ static const char *complain_value(const lks_value_t *value, char why[160])
 static lks_status_t plan_value(plan_t *plan, const lks_value_t *key, const lks_value_t *value,
                                const lks_save_options_t *options)
 {
-    char why[160];
+    char why[LKS_WHY_MAX];
     const char *path = lks_value_kind(key) == LKS_VALUE_STR
                            ? lks_value_text(key, NULL)
                            : lks_value_kind_name(lks_value_kind(key));

@@ -2,11 +2,12 @@
 /* safetensors_plan.c - see safetensors_plan.h. */
 #include "serialize/safetensors_plan.h"
 #include "core/checked.h"
+#include "serialize/drop.h"
 #include "serialize/name_text.h"
 #include "serialize/pack.h"
+#include "serialize/places.h"
 #include "serialize/utf8.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,55 +24,16 @@ static lks_status_t no_memory(void)
 
 /* --- what cannot be held ------------------------------------------------------------------------ */
 
-/* A key as a path; anything that is neither str nor int by its kind. */
-static lks_name_t path_of(const lks_value_t *key, char number[32])
-{
-    size_t nbytes = 0;
-    int64_t value = 0;
-    if (lks_value_kind(key) == LKS_VALUE_STR) {
-        const char *text = lks_value_text(key, &nbytes);
-        return (lks_name_t){.text = text, .length = nbytes};
-    }
-    if (lks_value_kind(key) == LKS_VALUE_INT && lks_value_get_int(key, &value) == LKS_OK) {
-        (void)snprintf(number, 32, "%" PRId64, value);
-    } else {
-        (void)snprintf(number, 32, "<%s>", lks_value_kind_name(lks_value_kind(key)));
-    }
-    return lks_name(number);
-}
-
-/* Refuses a value, or tells that it is dropped. */
-static lks_status_t refuse(const planner_t *planner, lks_name_t path, const char *why)
-{
-    const lks_save_options_t *options = planner->options;
-    if (options->drop) {
-        if (options->dropped) {
-            options->dropped(options->dropped_context, path.text, why);
-        }
-        return LKS_OK;
-    }
-    lks_strbuf_t shown = {0};
-    lks_name_append(&shown, path, 200);
-    lks_status_t status =
-        lks_fail(LKS_ERR_UNSUPPORTED, "value '%s': %s", lks_strbuf_text(&shown), why);
-    lks_strbuf_fini(&shown);
-    return status;
-}
-
 /* NULL, or why a value cannot be held. `why` is where a sentence can be put together. */
-static const char *complain_value(const lks_value_t *value, char why[128])
+static const char *complain_value(const lks_value_t *value, char why[LKS_WHY_MAX])
 {
     const lks_value_tensor_t *tensor = lks_value_tensor(value);
     if (!tensor) {
-        const char *kind = lks_value_kind_name(lks_value_kind(value));
-        bool nested = lks_value_count(value) > 0;
-        (void)snprintf(why, 128, "safetensors holds tensors only, and it is %s %s%s",
-                       strchr("aeiou", kind[0]) ? "an" : "a", kind,
-                       nested ? " (keep the state dict alone, or flatten it first)" : "");
-        return why;
+        return lks_save_no_tensor("safetensors", value, why);
     }
     if (lks_value_tensor_quantizer(value) || !lks_safetensors_dtype_of(tensor->dtype)) {
-        (void)snprintf(why, 128, "safetensors has no tensors of %s", lks_dtype_name(tensor->dtype));
+        (void)snprintf(why, LKS_WHY_MAX, "safetensors has no tensors of %s",
+                       lks_dtype_name(tensor->dtype));
         return why;
     }
     if (tensor->is_conj || tensor->is_neg) {
@@ -102,27 +64,29 @@ static const char *complain_key(const lks_value_t *key)
 
 /* --- items -------------------------------------------------------------------------------------- */
 
-static lks_status_t add_item(const planner_t *planner, const lks_value_t *key,
-                             const lks_value_t *value)
+static lks_status_t add_item(const planner_t *planner, const lks_value_t *dict, size_t index)
 {
     lks_safetensors_plan_t *plan = planner->plan;
-    char number[32], why[128];
-    lks_name_t path = path_of(key, number);
+    const lks_value_t *key = lks_value_key_at(dict, index), *value = lks_value_at(dict, index);
+    char digits[LKS_STEP_MAX], why[LKS_WHY_MAX];
+    lks_name_t path;
+    if (!lks_step_name(dict, index, digits, &path)) {
+        path = lks_name(lks_value_kind_name(lks_value_kind(key)));
+    }
     const char *complaint = complain_key(key);
     complaint = complaint ? complaint : complain_value(value, why);
     if (complaint) {
-        return refuse(planner, path, complaint);
+        return lks_save_drop(planner->options, path.text, complaint);
     }
     const lks_value_tensor_t *tensor = lks_value_tensor(value);
     uint64_t nbytes;
     if (lks_tensor_packed_size(tensor, &nbytes) != LKS_OK) {
-        return refuse(planner, path, "its elements need more than 2^63 bytes");
+        return lks_save_drop(planner->options, path.text, "its elements need more than 2^63 bytes");
     }
-    plan->items[plan->count++] =
-        (lks_safetensors_item_t){.name = path,
-                                 .tensor = tensor,
-                                 .dtype = lks_safetensors_dtype_of(tensor->dtype),
-                                 .nbytes = nbytes};
+    lks_safetensors_item_t *item = &plan->items[plan->count++];
+    *item = (lks_safetensors_item_t){
+        .tensor = tensor, .dtype = lks_safetensors_dtype_of(tensor->dtype), .nbytes = nbytes};
+    item->name.text = lks_value_text(key, &item->name.length); /* with any zero bytes in it */
     return LKS_OK;
 }
 
@@ -140,7 +104,7 @@ static lks_status_t found_shared(void *context, lks_safetensors_item_t *item,
                    : same                  ? ": only that one is written"
                                            : ": it becomes a copy");
     lks_strbuf_fini(&shown);
-    LKS_TRY(refuse(planner, item->name, why));
+    LKS_TRY(lks_save_drop(planner->options, item->name.text, why));
     if (same) {
         item->kept = other->name;
     }
@@ -223,7 +187,7 @@ lks_status_t lks_safetensors_plan_init(const lks_tree_t *tree, const lks_save_op
         return no_memory();
     }
     for (size_t i = 0; i < lks_value_count(root); i++) {
-        LKS_TRY(add_item(&planner, lks_value_key_at(root, i), lks_value_at(root, i)));
+        LKS_TRY(add_item(&planner, root, i));
     }
     LKS_TRY(lks_safetensors_find_shared(out, found_shared, &planner));
     LKS_TRY(set_aliases_aside(out));
