@@ -11,6 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LARGE                                                                                      \
+    ((uint64_t)256 << 10) /* bytes from which on a tensor does not go through the sink's buffer */
+#define BATCH_ITEMS 256
+/* Bytes that are written together, by whether they take memory until then. */
+#define BATCH_MAPPED ((uint64_t)256 << 20)
+#define BATCH_LOADED ((uint64_t)8 << 20)
+
 static lks_status_t no_memory(void)
 {
     return lks_fail(LKS_ERR_NO_MEMORY, "writing safetensors: out of memory");
@@ -139,35 +146,107 @@ static lks_status_t make_header(const lks_safetensors_plan_t *plan,
 
 /* --- the data ----------------------------------------------------------------------------------- */
 
+/* A file on its way. Large tensors that lie in one piece are written first, several threads at a time; the rest then
+ * follows in order. */
+typedef struct writer {
+    lks_safetensors_plan_t *plan;
+    const lks_safetensors_item_t *const *order;
+    size_t count;
+    lks_sink_t *sink;
+    const lks_safetensors_item_t *together[BATCH_ITEMS];
+    lks_extent_t extents[BATCH_ITEMS]; /* of those */
+    size_t waiting;
+    uint64_t nbytes, most; /* of those; and how many may be loaded at once */
+} writer_t;
+
+static bool is_large(const lks_safetensors_item_t *item)
+{
+    return item->nbytes >= LARGE && lks_tensor_is_packed(item->tensor);
+}
+
+static lks_status_t load(const writer_t *writer, const lks_safetensors_item_t *item)
+{
+    return lks_tree_load_storage(writer->plan->tree, item->tensor->storage, item->name.text);
+}
+
+static void unload(const writer_t *writer, const lks_safetensors_item_t *item)
+{
+    if (--writer->plan->users[item->tensor->storage] == 0) {
+        lks_tree_unload_storage(writer->plan->tree, item->tensor->storage);
+    }
+}
+
+static lks_status_t flush_large(writer_t *writer)
+{
+    LKS_TRY(lks_sink_write_extents(writer->sink, writer->extents, writer->waiting));
+    for (size_t i = 0; i < writer->waiting; i++) {
+        unload(writer, writer->together[i]);
+    }
+    writer->waiting = 0;
+    writer->nbytes = 0;
+    return LKS_OK;
+}
+
+static lks_status_t add_large(writer_t *writer, const lks_safetensors_item_t *item, uint64_t offset)
+{
+    const lks_value_tensor_t *tensor = item->tensor;
+    if (writer->waiting == BATCH_ITEMS || item->nbytes > writer->most - writer->nbytes) {
+        LKS_TRY(flush_large(writer));
+    }
+    LKS_TRY(load(writer, item));
+    const lks_storage_t *storage = lks_tree_storage(writer->plan->tree, tensor->storage)->storage;
+    const unsigned char *data = lks_storage_data(storage);
+    data += (size_t)tensor->offset * lks_dtype_size(tensor->dtype);
+    writer->together[writer->waiting] = item;
+    writer->extents[writer->waiting++] =
+        (lks_extent_t){.data = data, .nbytes = (size_t)item->nbytes, .offset = offset};
+    /* One that is larger than all of them may be has no other beside it. */
+    writer->nbytes += item->nbytes < writer->most ? item->nbytes : writer->most;
+    return LKS_OK;
+}
+
+static lks_status_t write_large(writer_t *writer)
+{
+    uint64_t offset = lks_sink_position(writer->sink);
+    for (size_t i = 0; i < writer->count; i++) {
+        if (is_large(writer->order[i])) {
+            LKS_TRY(add_large(writer, writer->order[i], offset));
+        }
+        offset += writer->order[i]->nbytes;
+    }
+    return flush_large(writer);
+}
+
 static void write_chunk(void *sink, const void *data, size_t nbytes)
 {
     lks_sink_write(sink, data, nbytes);
 }
 
-static lks_status_t write_item(lks_safetensors_plan_t *plan, const lks_safetensors_item_t *item,
-                               lks_sink_t *sink)
+static lks_status_t write_rest(const writer_t *writer)
 {
-    size_t storage = item->tensor->storage;
-    LKS_TRY(lks_tree_load_storage(plan->tree, storage, item->name.text));
-    LKS_TRY(lks_tensor_pack(plan->tree, item->tensor, write_chunk, sink));
-    if (--plan->users[storage] == 0) {
-        lks_tree_unload_storage(plan->tree, storage);
+    for (size_t i = 0; i < writer->count; i++) {
+        const lks_safetensors_item_t *item = writer->order[i];
+        if (is_large(item)) {
+            lks_sink_skip(writer->sink, item->nbytes);
+            continue;
+        }
+        LKS_TRY(load(writer, item));
+        LKS_TRY(lks_tensor_pack(writer->plan->tree, item->tensor, write_chunk, writer->sink));
+        unload(writer, item);
     }
     return LKS_OK;
 }
 
-static lks_status_t write_file(lks_safetensors_plan_t *plan,
-                               const lks_safetensors_item_t *const *order, size_t count,
-                               const lks_strbuf_t *header, lks_sink_t *sink)
+static lks_status_t write_file(writer_t *writer, const lks_strbuf_t *header)
 {
     unsigned char length[8];
+    const lks_tree_t *tree = writer->plan->tree;
+    writer->most = tree->unload || tree->cast_count > 0 ? BATCH_LOADED : BATCH_MAPPED;
     (void)lks_put_uint(length, header->length, sizeof length);
-    lks_sink_write(sink, length, sizeof length);
-    lks_sink_write(sink, header->data, header->length);
-    for (size_t i = 0; i < count; i++) {
-        LKS_TRY(write_item(plan, order[i], sink));
-    }
-    return LKS_OK;
+    lks_sink_write(writer->sink, length, sizeof length);
+    lks_sink_write(writer->sink, header->data, header->length);
+    LKS_TRY(write_large(writer));
+    return write_rest(writer);
 }
 
 lks_status_t lks_safetensors_plan_write(lks_safetensors_plan_t *plan, size_t first, size_t count,
@@ -182,7 +261,8 @@ lks_status_t lks_safetensors_plan_write(lks_safetensors_plan_t *plan, size_t fir
     }
     LKS_GOTO(make_header(plan, order, count, &header, &nbytes), free_header);
     LKS_GOTO(lks_sink_reserve(sink, 8 + header.length + nbytes), free_header);
-    status = write_file(plan, order, count, &header, sink);
+    writer_t writer = {.plan = plan, .order = order, .count = count, .sink = sink};
+    status = write_file(&writer, &header);
 
 free_header:
     lks_strbuf_fini(&header);

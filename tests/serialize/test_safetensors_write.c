@@ -184,6 +184,54 @@ Test(safetensors_write, views_are_packed)
     free(file);
 }
 
+/* Large tensors are written by several threads, ahead of the small ones and of those that are packed. */
+Test(safetensors_write, large_tensors_come_to_lie_where_the_header_says)
+{
+    static const int64_t numels[] = {3000000, 5, 70000, 262144, 9000000, 1, 262143, 4000000};
+    enum { COUNT = sizeof numels / sizeof *numels, TOTAL = 18000000 };
+    unsigned char *memory = malloc(TOTAL);
+    lks_storage_t *storage;
+    cr_assert(memory);
+    for (size_t i = 0; i < TOTAL; i++) {
+        memory[i] = (unsigned char)(i * 2654435761u >> 11);
+    }
+    assert_ok(lks_storage_wrap(lks_device_host(), memory, TOTAL, NULL, NULL, &storage));
+    size_t index = lks_tree_add_storage(tree, storage, LKS_DTYPE_U8, "cpu");
+    lks_storage_release(storage);
+    int64_t places[COUNT], at = 0;
+    for (int i = 0; i < COUNT; i++) {
+        char name[8];
+        (void)snprintf(name, sizeof name, "t%d", i);
+        places[i] = at;
+        const int64_t shape[] = {2, numels[i] / 2}, stride[] = {1, 2}, one = 1;
+        const lks_value_tensor_t view = {.storage = index,
+                                         .dtype = LKS_DTYPE_U8,
+                                         .ndim = i == 3 ? 2 : 1, /* large, but transposed */
+                                         .offset = at,
+                                         .shape = i == 3 ? shape : &numels[i],
+                                         .stride = i == 3 ? stride : &one};
+        add(name, lks_value_tensor_new(tree, &view));
+        at += numels[i];
+    }
+    cr_assert_leq(at, TOTAL);
+    assert_ok(save());
+    lks_checkpoint_t *checkpoint;
+    assert_ok(lks_checkpoint_open(path, NULL, &checkpoint));
+    const lks_value_t *root = lks_tree_root(lks_checkpoint_tree(checkpoint));
+    for (size_t i = 0; i < COUNT; i++) {
+        lks_tensor_t found;
+        assert_ok(lks_checkpoint_tensor(checkpoint, lks_value_at(root, i), NULL, &found));
+        const unsigned char *data = lks_tensor_data(&found), *from = memory + places[i];
+        cr_assert_eq(lks_tensor_numel(&found), numels[i]);
+        for (size_t k = 0; k < (size_t)numels[i]; k++) {
+            size_t half = (size_t)numels[i] / 2;
+            cr_assert_eq(data[k], from[i == 3 ? k % half * 2 + k / half : k], "t%zu[%zu]", i, k);
+        }
+    }
+    lks_checkpoint_close(checkpoint);
+    free(memory);
+}
+
 /* --- metadata ----------------------------------------------------------------------------------- */
 
 static void set_metadata(lks_value_t *metadata)
@@ -428,6 +476,43 @@ Test(safetensors_write, a_storage_is_given_back_behind_its_last_tensor)
     tree->unload = count_unload;
     assert_ok(save());
     cr_assert(loads[0] == 2 && loads[1] == 1 && unloads[0] == 1 && unloads[1] == 1);
+}
+
+static size_t loaded, most_loaded;
+
+static lks_status_t load_large(void *context, size_t index, const char *name)
+{
+    (void)name;
+    loaded += lks_storage_nbytes(lks_tree_storage(context, index)->storage);
+    most_loaded = loaded > most_loaded ? loaded : most_loaded;
+    return LKS_OK;
+}
+
+static void unload_large(void *context, size_t index)
+{
+    loaded -= lks_storage_nbytes(lks_tree_storage(context, index)->storage);
+}
+
+Test(safetensors_write, few_bytes_are_loaded_at_once)
+{
+    enum { MEBI = 1 << 20 };
+    for (int i = 0; i < 40; i++) {
+        lks_storage_t *storage;
+        char name[8];
+        const int64_t numel = i == 20 ? 20 * MEBI : i % 2 ? 3 * MEBI : 10;
+        assert_ok(lks_storage_create(lks_device_host(), (size_t)numel, &storage));
+        memset(lks_storage_data(storage), i, (size_t)numel);
+        size_t index = lks_tree_add_storage(tree, storage, LKS_DTYPE_U8, "cpu");
+        lks_storage_release(storage);
+        (void)snprintf(name, sizeof name, "t%d", i);
+        add(name, test_tensor(tree, index, 0, LKS_DTYPE_U8, 1, &numel));
+    }
+    tree->load = load_large;
+    tree->unload = unload_large;
+    tree->load_context = tree;
+    assert_ok(save());
+    cr_assert_eq(loaded, 0);
+    cr_assert_eq(most_loaded, 20 * MEBI); /* the one that is larger than what may be loaded */
 }
 
 Test(safetensors_write, a_corrupt_source_leaves_no_file)
