@@ -143,7 +143,7 @@ lks_status_t lks_pickle_pop_items(lks_pickle_machine_t *machine, lks_value_t ***
         return lks_pickle_fail(machine, LKS_ERR_FORMAT, "finds no mark on the stack");
     }
     size_t mark = fence(machine);
-    *items = machine->stack + mark;
+    *items = machine->stack ? machine->stack + mark : NULL; /* nothing was ever pushed */
     *count = machine->height - mark;
     machine->height = mark;
     machine->mark_count--;

@@ -58,6 +58,11 @@ static void assert_refuses(const char *data, size_t nbytes, lks_status_t wanted,
 
 #define refuses(bytes, message) assert_refuses(LITERAL(bytes), LKS_ERR_FORMAT, message)
 
+Test(pickle_read, a_mark_may_close_before_anything_was_pushed)
+{
+    reads("(1N.", "none");
+}
+
 Test(pickle_read, ints_of_every_opcode)
 {
     reads("K\xff.", "int 255");
