@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fuzz.h - what the fuzz targets share. */
+#ifndef LOCKSTEP_TESTS_FUZZ_H
+#define LOCKSTEP_TESTS_FUZZ_H
+
+#include "core/strbuf.h"
+
+#include <lockstep/checkpoint.h>
+
+/** Called by libFuzzer with each input. */
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
+
+/** Small enough that an input which needs more is refused at once: 4 MiB. */
+lks_checkpoint_limits_t fuzz_limits(void);
+
+/** Ends the program, so that the input is kept. The sentence of the last error is shown. */
+void fuzz_require(bool condition, const char *what);
+
+/** A call that failed has said why, in a sentence. */
+void fuzz_require_sentence(lks_status_t status);
+
+/** The tree as a pickle with torch's ids, "" where that cannot be: then it was refused as UNSUPPORTED. Clear with
+ *  lks_strbuf_fini. */
+lks_strbuf_t fuzz_write(const lks_tree_t *tree);
+
+#endif
