@@ -201,7 +201,8 @@ static void assert_survived(const operation_t *op, const char *when)
 {
     cr_assert(is_there(op, &op->old_text) || is_there(op, &op->new_text),
               "%s, killed %s: neither the old checkpoint nor the new one", op->name, when);
-    cr_assert_eq(run(op, NEW, (fault_t){0}), 0, "%s, killed %s: the next one fails", op->name, when);
+    cr_assert_eq(run(op, NEW, (fault_t){0}), 0, "%s, killed %s: the next one fails", op->name,
+                 when);
     cr_assert(is_there(op, &op->new_text), "%s, killed %s: the next one is wrong", op->name, when);
     cr_assert_eq(entry_count(op), 1, "%s, killed %s: something is left behind", op->name, when);
 }
@@ -228,7 +229,8 @@ static void kill_at_instants(operation_t *op)
     unsigned seed = 1;
     restore(op);
     for (long i = 0; i < count; i++) {
-        unsigned delay = 3000 + (unsigned)rand_r(&seed) % 40000; /* the program has started by then */
+        unsigned delay =
+            3000 + (unsigned)rand_r(&seed) % 40000; /* the program has started by then */
         char when[64];
         (void)snprintf(when, sizeof when, "after %u us", delay);
         pid_t child = start(op, OLD, NEW, (fault_t){0}, NULL);
