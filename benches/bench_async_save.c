@@ -129,10 +129,11 @@ static void print_row(const options_t *options, int replicas, mode_kind_t mode,
     double mean = sum / count, busy = busy_count ? busy_sum / busy_count : 0;
     *quiet = mode == NO_SAVES ? mean : *quiet;
     const char *format =
-        options->json ? "{\"bench\": \"async_save\", \"replicas\": %d, \"saves\": \"%s\", \"step_ms\": %.3f, "
-                        "\"over_percent\": %.1f, \"busy_step_ms\": %.3f, \"busy_over_percent\": %.1f, "
-                        "\"worst_ms\": %.2f, \"save_s\": %.3f, \"mb\": %.1f}\n"
-                      : "%8d %-10s %9.2f %7.1f %13.2f %7.1f %9.1f %8.2f %8.1f\n";
+        options->json
+            ? "{\"bench\": \"async_save\", \"replicas\": %d, \"saves\": \"%s\", \"step_ms\": %.3f, "
+              "\"over_percent\": %.1f, \"busy_step_ms\": %.3f, \"busy_over_percent\": %.1f, "
+              "\"worst_ms\": %.2f, \"save_s\": %.3f, \"mb\": %.1f}\n"
+            : "%8d %-10s %9.2f %7.1f %13.2f %7.1f %9.1f %8.2f %8.1f\n";
     (void)printf(format, replicas, mode_names[mode], mean * 1e3, 100 * (mean / *quiet - 1),
                  busy * 1e3, busy > 0 ? 100 * (busy / *quiet - 1) : 0.0, worst * 1e3,
                  record->saves ? record->saved / record->saves : 0.0,
@@ -142,8 +143,7 @@ static void print_row(const options_t *options, int replicas, mode_kind_t mode,
 
 static options_t parse(int argc, char **argv)
 {
-    options_t options = {
-        .model = "mlp:64,2048,2048,8", .folder = ".", .steps = 200, .every = 40};
+    options_t options = {.model = "mlp:64,2048,2048,8", .folder = ".", .steps = 200, .every = 40};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             options.json = true;

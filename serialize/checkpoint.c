@@ -235,150 +235,150 @@ const lks_value_t *lks_checkpoint_constants(const lks_checkpoint_t *checkpoint)
 {
     const lks_format_t *format = checkpoint->format;
     return format->constants ? format->constants(checkpoint->state) : NULL;
-    lks_status_t lks_checkpoint_load_private(lks_checkpoint_t * checkpoint,
-                                             const lks_load_options_t *options)
-    {
-        const lks_load_options_t all = {0};
-        if (!checkpoint->origin.source || checkpoint->tree->load == lks_parts_load) {
-            return lks_fail(
-                LKS_ERR_UNSUPPORTED,
-                "loading '%s': a checkpoint of several files is not read into memory of "
-                "its own",
-                checkpoint->path);
-        }
-        return lks_private_load(checkpoint->tree, checkpoint->origin.source,
-                                options ? options : &all);
+}
+
+lks_status_t lks_checkpoint_load_private(lks_checkpoint_t *checkpoint,
+                                         const lks_load_options_t *options)
+{
+    const lks_load_options_t all = {0};
+    if (!checkpoint->origin.source || checkpoint->tree->load == lks_parts_load) {
+        return lks_fail(LKS_ERR_UNSUPPORTED,
+                        "loading '%s': a checkpoint of several files is not read into memory of "
+                        "its own",
+                        checkpoint->path);
     }
+    return lks_private_load(checkpoint->tree, checkpoint->origin.source, options ? options : &all);
+}
 
-    /* --- saving ------------------------------------------------------------------------------------- */
+/* --- saving ------------------------------------------------------------------------------------- */
 
-    lks_save_options_t lks_save_options_default(void)
-    {
-        return (lks_save_options_t){.sync = true, .shard_size = 5000000000};
-    }
+lks_save_options_t lks_save_options_default(void)
+{
+    return (lks_save_options_t){.sync = true, .shard_size = 5000000000};
+}
 
-    /* The sink names the file itself. */
-    static lks_status_t save_status(lks_status_t status, const char *path)
-    {
-        return status == LKS_OK || status == LKS_ERR_IO
-                   ? status
-                   : lks_error_prefix(status, "writing '%s'", path);
-    }
+/* The sink names the file itself. */
+static lks_status_t save_status(lks_status_t status, const char *path)
+{
+    return status == LKS_OK || status == LKS_ERR_IO
+               ? status
+               : lks_error_prefix(status, "writing '%s'", path);
+}
 
-    static lks_status_t save_file(const lks_format_t *format, const char *path,
-                                  const lks_tree_t *tree, const lks_save_options_t *options)
-    {
-        lks_sink_t *sink;
-        LKS_TRY(lks_sink_create(path, &sink));
-        lks_sink_set_threads(sink, options->threads);
-        lks_status_t status = format->save(tree, path, options, sink);
-        if (status != LKS_OK) {
-            lks_sink_discard(sink);
-            return status;
-        }
-        return lks_sink_commit(sink, options->sync);
-    }
-
-    static lks_status_t save_folder(const lks_format_t *format, const char *path,
-                                    const lks_tree_t *tree, const lks_save_options_t *options)
-    {
-        lks_folder_t *folder;
-        LKS_TRY(lks_folder_create(path, format->is_part, &folder));
-        lks_status_t status = format->save_folder(tree, options, folder);
-        if (status != LKS_OK) {
-            lks_folder_discard(folder);
-            return status;
-        }
-        return lks_folder_commit(folder, options->sync);
-    }
-
-    static lks_status_t find_format(const char *path, const lks_save_options_t *options,
-                                    const lks_format_t **out)
-    {
-        const lks_format_t *format = lks_format_of_name(path);
-        if (options->format) {
-            LKS_TRY(lks_format_find(options->format, &format));
-        }
-        if (!format->save && !format->save_folder) {
-            return lks_fail(LKS_ERR_UNSUPPORTED, "writing '%s': the format '%s' is only read", path,
-                            format->name);
-        }
-        if (!format->save && options->copy_count > 0) {
-            return lks_fail(LKS_ERR_UNSUPPORTED,
-                            "writing '%s': a checkpoint of several files is not copied", path);
-        }
-        *out = format;
-        return LKS_OK;
-    }
-
-    static lks_status_t check_tree(const char *path, const lks_tree_t *tree)
-    {
-        if (lks_tree_status(tree) != LKS_OK) {
-            return lks_fail(LKS_ERR_INVALID_ARG, "writing '%s': building its values failed: %s",
-                            path, lks_last_error()->message);
-        }
-        if (!lks_tree_root(tree)) {
-            return lks_fail(LKS_ERR_INVALID_ARG, "writing '%s': the tree has no root", path);
-        }
-        return LKS_OK;
-    }
-
-    lks_status_t lks_save_check(const char *path, const lks_tree_t *tree,
-                                const lks_save_options_t *options)
-    {
-        const lks_format_t *format;
-        LKS_TRY(find_format(path, options, &format));
-        return check_tree(path, tree);
-    }
-
-    static lks_status_t copy_file(const char *from, const char *to, bool sync)
-    {
-        int fd;
-        size_t size;
-        LKS_TRY(lks_file_open_read(from, &fd, &size));
-        lks_sink_t *sink;
-        lks_status_t status = lks_sink_create(to, &sink);
-        if (status == LKS_OK) {
-            lks_sink_copy_file(sink, fd, size);
-            status = lks_sink_commit(sink, sync);
-        }
-        (void)close(fd);
+static lks_status_t save_file(const lks_format_t *format, const char *path, const lks_tree_t *tree,
+                              const lks_save_options_t *options)
+{
+    lks_sink_t *sink;
+    LKS_TRY(lks_sink_create(path, &sink));
+    lks_sink_set_threads(sink, options->threads);
+    lks_status_t status = format->save(tree, path, options, sink);
+    if (status != LKS_OK) {
+        lks_sink_discard(sink);
         return status;
     }
+    return lks_sink_commit(sink, options->sync);
+}
 
-    lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
-                                     const lks_save_options_t *options)
-    {
-        const lks_save_options_t defaults = lks_save_options_default();
-        options = options ? options : &defaults;
-        const lks_format_t *format;
-        LKS_TRY(find_format(path, options, &format));
-        LKS_TRY(check_tree(path, tree));
-        lks_status_t status = format->save ? save_file(format, path, tree, options)
-                                           : save_folder(format, path, tree, options);
-        for (size_t i = 0; i < options->copy_count && status == LKS_OK; i++) {
-            status = copy_file(path, options->copies[i], options->sync);
-        }
-        return save_status(status, path);
+static lks_status_t save_folder(const lks_format_t *format, const char *path,
+                                const lks_tree_t *tree, const lks_save_options_t *options)
+{
+    lks_folder_t *folder;
+    LKS_TRY(lks_folder_create(path, format->is_part, &folder));
+    lks_status_t status = format->save_folder(tree, options, folder);
+    if (status != LKS_OK) {
+        lks_folder_discard(folder);
+        return status;
     }
+    return lks_folder_commit(folder, options->sync);
+}
 
-    lks_update_options_t lks_update_options_default(void)
-    {
-        return (lks_update_options_t){.sync = true};
+static lks_status_t find_format(const char *path, const lks_save_options_t *options,
+                                const lks_format_t **out)
+{
+    const lks_format_t *format = lks_format_of_name(path);
+    if (options->format) {
+        LKS_TRY(lks_format_find(options->format, &format));
     }
+    if (!format->save && !format->save_folder) {
+        return lks_fail(LKS_ERR_UNSUPPORTED, "writing '%s': the format '%s' is only read", path,
+                        format->name);
+    }
+    if (!format->save && options->copy_count > 0) {
+        return lks_fail(LKS_ERR_UNSUPPORTED,
+                        "writing '%s': a checkpoint of several files is not copied", path);
+    }
+    *out = format;
+    return LKS_OK;
+}
 
-    lks_status_t lks_checkpoint_update(lks_checkpoint_t * checkpoint, const lks_tree_t *tree,
-                                       const lks_update_options_t *options)
-    {
-        const lks_update_options_t defaults = lks_update_options_default();
-        const lks_opened_t opened = {.format = checkpoint->format,
-                                     .state = checkpoint->state,
-                                     .source = checkpoint->origin.source,
-                                     .path = checkpoint->path};
-        return lks_in_place_update(&opened, tree, options ? options : &defaults);
+static lks_status_t check_tree(const char *path, const lks_tree_t *tree)
+{
+    if (lks_tree_status(tree) != LKS_OK) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "writing '%s': building its values failed: %s", path,
+                        lks_last_error()->message);
     }
+    if (!lks_tree_root(tree)) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "writing '%s': the tree has no root", path);
+    }
+    return LKS_OK;
+}
 
-    lks_status_t lks_checkpoint_copy(const char *from, const char *to)
-    {
-        return copy_file(from, to, true);
+lks_status_t lks_save_check(const char *path, const lks_tree_t *tree,
+                            const lks_save_options_t *options)
+{
+    const lks_format_t *format;
+    LKS_TRY(find_format(path, options, &format));
+    return check_tree(path, tree);
+}
+
+static lks_status_t copy_file(const char *from, const char *to, bool sync)
+{
+    int fd;
+    size_t size;
+    LKS_TRY(lks_file_open_read(from, &fd, &size));
+    lks_sink_t *sink;
+    lks_status_t status = lks_sink_create(to, &sink);
+    if (status == LKS_OK) {
+        lks_sink_copy_file(sink, fd, size);
+        status = lks_sink_commit(sink, sync);
     }
+    (void)close(fd);
+    return status;
+}
+
+lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
+                                 const lks_save_options_t *options)
+{
+    const lks_save_options_t defaults = lks_save_options_default();
+    options = options ? options : &defaults;
+    const lks_format_t *format;
+    LKS_TRY(find_format(path, options, &format));
+    LKS_TRY(check_tree(path, tree));
+    lks_status_t status = format->save ? save_file(format, path, tree, options)
+                                       : save_folder(format, path, tree, options);
+    for (size_t i = 0; i < options->copy_count && status == LKS_OK; i++) {
+        status = copy_file(path, options->copies[i], options->sync);
+    }
+    return save_status(status, path);
+}
+
+lks_update_options_t lks_update_options_default(void)
+{
+    return (lks_update_options_t){.sync = true};
+}
+
+lks_status_t lks_checkpoint_update(lks_checkpoint_t *checkpoint, const lks_tree_t *tree,
+                                   const lks_update_options_t *options)
+{
+    const lks_update_options_t defaults = lks_update_options_default();
+    const lks_opened_t opened = {.format = checkpoint->format,
+                                 .state = checkpoint->state,
+                                 .source = checkpoint->origin.source,
+                                 .path = checkpoint->path};
+    return lks_in_place_update(&opened, tree, options ? options : &defaults);
+}
+
+lks_status_t lks_checkpoint_copy(const char *from, const char *to)
+{
+    return copy_file(from, to, true);
+}

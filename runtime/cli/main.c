@@ -8,8 +8,8 @@
 #include <string.h>
 
 static const command_t *const commands[] = {
-    &train_command,   &eval_command, &predict_command,
-    &inspect_command, &diff_command, &convert_command,
+    &train_command,  &eval_command, &predict_command, &inspect_command,
+    &verify_command, &diff_command, &convert_command,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 

@@ -160,9 +160,10 @@ static part_t part_of(const walk_t *walk, const lks_value_t *value, size_t index
         return part;
     default:
         part.prefix = index == 0 ? NULL : "<attrs>";
-        part.value = index == 0                       ? value
-                     : index == 1 && (walk->flags & WALK_ATTRIBUTES) ? lks_value_dict_attributes(value)
-                                                      : NULL;
+        part.value = index == 0 ? value
+                     : index == 1 && (walk->flags & WALK_ATTRIBUTES)
+                         ? lks_value_dict_attributes(value)
+                         : NULL;
         return part;
     }
 }
@@ -217,7 +218,8 @@ static bool is_container(const walk_t *walk, const lks_value_t *value)
     case LKS_VALUE_TENSOR:
         return lks_value_tensor_attributes(value) || lks_value_tensor_quantizer(value);
     default:
-        return lks_value_count(value) > 0 || ((walk->flags & WALK_ATTRIBUTES) && lks_value_dict_attributes(value));
+        return lks_value_count(value) > 0 ||
+               ((walk->flags & WALK_ATTRIBUTES) && lks_value_dict_attributes(value));
     }
 }
 
