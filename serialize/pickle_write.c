@@ -163,6 +163,13 @@ static void emit_nested_name(lks_pickle_writer_t *writer, lks_python_name_t name
     }
 }
 
+/* "Outer.Inner" without a name on either side of a dot: nothing could be looked up under it. */
+static bool has_empty_part(lks_python_name_t name)
+{
+    return name.name[0] == '.' || name.name[name.name_length - 1] == '.' ||
+           memmem(name.name, name.name_length, "..", 2);
+}
+
 static lks_status_t begin_global(lks_pickle_writer_t *writer, const lks_value_t *value)
 {
     const lks_global_node_t *node = (const lks_global_node_t *)value;
@@ -175,6 +182,9 @@ static lks_status_t begin_global(lks_pickle_writer_t *writer, const lks_value_t 
         return unsupported(writer, "a name with a line break does not fit the pickle");
     }
     if (memchr(name.name, '.', name.name_length)) {
+        if (has_empty_part(name)) {
+            return unsupported(writer, "a name with nothing between its dots names nothing");
+        }
         emit_nested_name(writer, name);
         lks_pickle_memoize(writer, value);
     } else {

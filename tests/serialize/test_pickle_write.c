@@ -343,3 +343,14 @@ Test(pickle_write, only_opcodes_that_weights_only_allows)
     }
     lks_strbuf_fini(&out);
 }
+
+Test(pickle_write, a_name_with_nothing_between_its_dots_is_refused)
+{
+    static const char *const names[] = {".", "Outer.", ".Inner", "a..b"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        lks_strbuf_t out = {0};
+        assert_fails(lks_pickle_write(lks_value_global(tree, "m", names[i]), &hooks, &out),
+                     LKS_ERR_UNSUPPORTED, "nothing between its dots");
+        lks_strbuf_fini(&out);
+    }
+}
