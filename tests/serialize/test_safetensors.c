@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading. What the files of the safetensors library hold is compared in test_corpus.c. */
+#include "core/thread.h"
 #include "serialize/safetensors.h"
 #include "serialize/safetensors_maker.h"
 #include "serialize/value_node.h"
@@ -369,6 +370,40 @@ Test(safetensors, tensors_are_aligned_wherever_they_lie)
             }
             lks_tree_unload_storage(tree, tensor_at(i % 2 ? "b" : "a")->storage);
         }
+    }
+}
+
+static void load_all(void *context)
+{
+    lks_checkpoint_t *shared = context;
+    for (size_t i = 0; i < lks_tree_storage_count(lks_checkpoint_tree(shared)); i++) {
+        const void *data;
+        size_t nbytes;
+        cr_expect(lks_checkpoint_storage(shared, i, NULL, &data, &nbytes) == LKS_OK);
+        cr_expect_eq(*(const unsigned char *)data, (unsigned char)(4 * i));
+    }
+}
+
+/* Copies of tensors that are not aligned are filled by one of them. */
+Test(safetensors, many_threads_may_load_at_once)
+{
+    lks_strbuf_t header = {0};
+    for (int i = 0; i < 200; i++) {
+        lks_strbuf_appendf(&header,
+                           "%s\"%d\":{\"dtype\":\"I32\",\"shape\":[],\"data_offsets\":[%d,%d]}",
+                           i ? "," : "{", i, 4 * i, 4 * i + 4);
+    }
+    lks_strbuf_append_str(&header, header.length % 2 ? "} " : "}"); /* an odd place for the data */
+    lks_strbuf_append_str(&header, header.length % 2 ? "" : " ");
+    file = test_safetensors_n(header.data, header.length, 800);
+    lks_strbuf_fini(&header);
+    assert_ok(open_file());
+    lks_thread_t *threads[4];
+    for (int i = 0; i < 4; i++) {
+        assert_ok(lks_thread_create("load", load_all, checkpoint, &threads[i]));
+    }
+    for (int i = 0; i < 4; i++) {
+        lks_thread_join(threads[i]);
     }
 }
 
