@@ -153,6 +153,17 @@ static lks_status_t find_most(const lks_places_t *places, size_t *best)
     return LKS_OK;
 }
 
+static lks_status_t nothing_found(const lks_value_t *root)
+{
+    static const char script[] = "__torch__.";
+    const char *class = lks_value_kind(root) == LKS_VALUE_OBJECT ? lks_value_class_name(root) : "";
+    if (class && strncmp(class, script, sizeof script - 1) == 0) {
+        return lks_fail(LKS_ERR_NOT_FOUND, "the TorchScript module has no parameters: a frozen one "
+                                           "keeps its weights as constants of its code");
+    }
+    return lks_fail(LKS_ERR_NOT_FOUND, "no dict has a tensor under a str key");
+}
+
 lks_status_t lks_state_dict_search(const lks_value_t *root, const lks_value_t **out,
                                    char path[LKS_PATH_MAX])
 {
@@ -161,7 +172,7 @@ lks_status_t lks_state_dict_search(const lks_value_t *root, const lks_value_t **
     size_t best;
     lks_status_t status = find_most(&places, &best);
     if (status == LKS_OK && best == SIZE_MAX) {
-        status = lks_fail(LKS_ERR_NOT_FOUND, "no dict has a tensor under a str key");
+        status = nothing_found(root);
     }
     if (status == LKS_OK) {
         *out = places.items[best].value;
