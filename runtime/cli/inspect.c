@@ -13,7 +13,8 @@
 
 typedef struct listing {
     lks_checkpoint_t *checkpoint;
-    const char *key; /* only what is there or below; NULL: everything */
+    const char *key;    /* only what is there or below; NULL: everything */
+    const char *prefix; /* of paths in text */
     bool hash, stats, first, found;
     size_t tensors, values;
     uint64_t nbytes; /* of all tensors' elements */
@@ -146,6 +147,46 @@ static lks_status_t json_value(void *context, const char *path, size_t nbytes,
     return LKS_OK;
 }
 
+static lks_status_t json_leaves(listing_t *listing, const lks_value_t *root, bool *first)
+{
+    json_key(stdout, first, "tensors");
+    fputc('[', stdout);
+    listing->first = true;
+    LKS_TRY(tree_walk(root, WALK_ATTRIBUTES, json_tensor, listing));
+    fputs("],\n\"values\": [", stdout);
+    listing->first = true;
+    LKS_TRY(tree_walk(root, WALK_ATTRIBUTES, json_value, listing));
+    fputc(']', stdout);
+    return LKS_OK;
+}
+
+/* What an archive has beside its root. */
+static lks_status_t json_others(listing_t *listing, bool *first)
+{
+    const lks_value_t *constants = lks_checkpoint_constants(listing->checkpoint);
+    size_t count = lks_checkpoint_record_count(listing->checkpoint);
+    if (constants) {
+        bool first_part = true;
+        json_key(stdout, first, "constants");
+        fputc('{', stdout);
+        LKS_TRY(json_leaves(listing, constants, &first_part));
+        fputc('}', stdout);
+    }
+    if (count > 0) {
+        json_key(stdout, first, "records");
+        for (size_t i = 0; i < count; i++) {
+            const lks_record_t *record = lks_checkpoint_record(listing->checkpoint, i);
+            bool first_part = true;
+            fputs(i == 0 ? "[\n  {" : ",\n  {", stdout);
+            json_key_str(stdout, &first_part, "name", record->name);
+            json_key_int(stdout, &first_part, "size", (int64_t)record->nbytes);
+            fputc('}', stdout);
+        }
+        fputc(']', stdout);
+    }
+    return LKS_OK;
+}
+
 static lks_status_t print_json(listing_t *listing)
 {
     const lks_checkpoint_t *checkpoint = listing->checkpoint;
@@ -155,14 +196,11 @@ static lks_status_t print_json(listing_t *listing)
     json_key_str(stdout, &first, "file", lks_checkpoint_path(checkpoint));
     json_key_str(stdout, &first, "format", lks_checkpoint_format(checkpoint));
     json_key_int(stdout, &first, "size", (int64_t)lks_checkpoint_file_size(checkpoint));
-    json_key(stdout, &first, "tensors");
-    fputc('[', stdout);
-    listing->first = true;
-    LKS_TRY(tree_walk(root, WALK_ATTRIBUTES, json_tensor, listing));
-    fputs("],\n\"values\": [", stdout);
-    listing->first = true;
-    LKS_TRY(tree_walk(root, WALK_ATTRIBUTES, json_value, listing));
-    fputs("]}\n", stdout);
+    LKS_TRY(json_leaves(listing, root, &first));
+    if (!listing->key) {
+        LKS_TRY(json_others(listing, &first));
+    }
+    fputs("}\n", stdout);
     return LKS_OK;
 }
 
@@ -215,7 +253,8 @@ static lks_status_t print_leaf(void *context, const char *path, size_t nbytes,
     if (!is_wanted(listing, path, nbytes)) {
         return LKS_OK;
     }
-    print_path(path, nbytes, 44);
+    fputs(listing->prefix, stdout);
+    print_path(path, nbytes, 44 - (int)strlen(listing->prefix));
     if (!tensor) {
         fputs("  ", stdout);
         leaf_json(stdout, leaf);
@@ -236,17 +275,39 @@ static lks_status_t print_leaf(void *context, const char *path, size_t nbytes,
     return print_stats(listing, leaf, path);
 }
 
+/* A TorchScript archive: what its code calls by these names, and the code. */
+static lks_status_t print_script(listing_t *listing, const lks_value_t *constants)
+{
+    listing->prefix = "CONSTANTS.c";
+    if (lks_value_count(constants) > 0) {
+        LKS_TRY(tree_walk(constants, 0, print_leaf, listing));
+    }
+    for (size_t i = 0; i < lks_checkpoint_record_count(listing->checkpoint); i++) {
+        const lks_record_t *record = lks_checkpoint_record(listing->checkpoint, i);
+        char nbytes[32];
+        print_path(record->name, strlen(record->name), 44);
+        printf("  record %34s\n", format_bytes(nbytes, sizeof nbytes, record->nbytes));
+    }
+    return LKS_OK;
+}
+
 static lks_status_t print_text(listing_t *listing)
 {
     const lks_checkpoint_t *checkpoint = listing->checkpoint;
     const lks_value_t *root = lks_tree_root(lks_checkpoint_tree(checkpoint));
+    const lks_value_t *constants =
+        listing->key ? NULL : lks_checkpoint_constants(listing->checkpoint);
     char size[32], nbytes[32];
     LKS_TRY(tree_walk(root, 0, count_leaf, listing));
+    if (lks_value_count(constants) > 0) {
+        LKS_TRY(tree_walk(constants, 0, count_leaf, listing));
+    }
     printf("%s: %s, %s, %zu tensors of %s, %zu other values\n", lks_checkpoint_path(checkpoint),
            lks_checkpoint_format(checkpoint),
            format_bytes(size, sizeof size, lks_checkpoint_file_size(checkpoint)), listing->tensors,
            format_bytes(nbytes, sizeof nbytes, listing->nbytes), listing->values);
-    return tree_walk(root, 0, print_leaf, listing);
+    LKS_TRY(tree_walk(root, 0, print_leaf, listing));
+    return constants ? print_script(listing, constants) : LKS_OK;
 }
 
 static lks_status_t print_listing(listing_t *listing, bool json)
@@ -274,9 +335,11 @@ static int run(int argc, char **argv)
 {
     bool json = false;
     uint64_t memory = 0;
-    listing_t listing = {0};
+    listing_t listing = {.prefix = ""};
     const option_t options[] = {
-        OPTION_SWITCH("json", &json, false, "one JSON object: file, format, size, tensors, values"),
+        OPTION_SWITCH("json", &json, false,
+                      "one JSON object: file, format, size, tensors, values; of "
+                      "archives also records and constants"),
         OPTION_STR("key", "PATH", &listing.key, false,
                    "only what is there or below, 'model.fc.0' (default: everything)"),
         OPTION_MEMORY(&memory),
