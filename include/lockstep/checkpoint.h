@@ -13,6 +13,7 @@
  *   "torch_tar"    the tar archive of torch 0.1, only read
  *   "torchscript"  torch.jit.save, only read: the root is the module, an object with its attributes and submodules as
  *                  state
+ *   "npz", "npy"   NumPy's archives, a dict of tensors by name, and its single arrays, only read
  *   "safetensors"  one file of named tensors, without checksums: the root is an OrderedDict of them, the metadata its
  *                  attribute "__metadata__"
  *   "sharded"      several files and an index of them, in one directory: what transformers writes; written as
