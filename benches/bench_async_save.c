@@ -2,6 +2,7 @@
 /* bench_async_save.c - what saving costs a training job: step times without saves, with saves that stop the job and
  * with saves in the background, for 1 and 2 replicas.
  *     bench_async_save [--json] [--model M] [--steps N] [--every K] [--folder DIR]
+ * Steps are compared within one job, which what else the machine does disturbs least.
  * Every K-th step a numbered checkpoint is saved and copied to last.pt, in DIR (default: here), with fsync. */
 #include "bench.h"
 
@@ -13,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STEPS_MAX = 10000, WARM_UP = 10, SAMPLES = 512, FEATURES = 64 };
+enum { STEPS_MAX = 10000, WARM_UP = 10, BATCH = 128, FEATURES = 64 };
 
 typedef enum { NO_SAVES, SAVES, BACKGROUND } mode_kind_t;
 static const char *const mode_names[] = {"none", "at once", "background"};
@@ -33,7 +34,7 @@ typedef struct record {
     bool busy[STEPS_MAX];  /* a save was going on during the step */
     double started, saved; /* the last save; seconds of all saves */
     int saves;
-    bool saving;
+    bool saving, ended; /* ended: since the last step */
     off_t nbytes;
 } record_t;
 
@@ -42,7 +43,8 @@ static void observe(void *context, const lks_train_event_t *event)
     record_t *record = context;
     struct stat info;
     if (event->kind == LKS_EVENT_STEP && record->steps < STEPS_MAX) {
-        record->busy[record->steps] = record->saving;
+        record->busy[record->steps] = record->saving || record->ended;
+        record->ended = false;
         record->at[record->steps++] = bench_now();
         if (record->every > 0 && event->global_step % record->every == 0) {
             record->saving = true;
@@ -51,11 +53,13 @@ static void observe(void *context, const lks_train_event_t *event)
     } else if (event->kind == LKS_EVENT_SAVE && record->saving) {
         record->saved += bench_now() - record->started;
         record->saving = false;
+        record->ended = true;
         record->saves++;
         record->nbytes = stat(event->path, &info) == 0 ? info.st_size : 0;
     }
 }
 
+/* Too many for an epoch to end, at which best.pt would be saved. */
 static void write_samples(const options_t *options)
 {
     FILE *file = fopen(options->data, "w");
@@ -64,12 +68,12 @@ static void write_samples(const options_t *options)
         return;
     }
     unsigned state = 1;
-    for (int i = 0; i < SAMPLES; i++) {
+    for (int64_t i = 0; i < (options->steps + 1) * BATCH; i++) {
         for (int j = 0; j < FEATURES; j++) {
             state = state * 1664525u + 1013904223u;
-            (void)fprintf(file, "%.4f,", (double)(state >> 8) * 0x1p-24);
+            (void)fprintf(file, "%u,", state >> 30);
         }
-        (void)fprintf(file, "class%d\n", i % 8);
+        (void)fprintf(file, "class%d\n", (int)(i % 8));
     }
     (void)fclose(file);
 }
@@ -96,7 +100,7 @@ static void train(const options_t *options, int replicas, mode_kind_t mode, reco
     config.data = options->data;
     config.devices = devices;
     config.optim = lks_optim_config_default(LKS_OPTIM_ADAM);
-    config.batch_size = 128;
+    config.batch_size = BATCH;
     config.epochs = 0;
     config.max_steps = options->steps;
     config.log_every = 1;
@@ -110,34 +114,44 @@ static void train(const options_t *options, int replicas, mode_kind_t mode, reco
     empty_folder(options->saved);
 }
 
-/* Mean of the steps, of those during a save, and the longest one. The step in which a save starts ends before it, so
- * the save itself, or its snapshot, counts to the one after. */
-static void print_row(const options_t *options, int replicas, mode_kind_t mode,
-                      const record_t *record, double *quiet)
+/* Steps of one kind. */
+typedef struct steps {
+    double seconds[STEPS_MAX];
+    size_t count;
+} steps_t;
+
+static void add(steps_t *steps, double seconds)
 {
-    double sum = 0, busy_sum = 0, worst = 0;
-    int count = 0, busy_count = 0;
+    steps->seconds[steps->count++] = seconds;
+}
+
+static double median(steps_t *steps)
+{
+    return steps->count > 0 ? bench_median(steps->seconds, steps->count) : 0;
+}
+
+/* Steps without a save, steps while one goes on, and the first of those, to which the save itself or its snapshot
+ * counts: it starts when the step before has ended. */
+static void print_row(const options_t *options, int replicas, mode_kind_t mode,
+                      const record_t *record)
+{
+    static steps_t quiet, busy, first;
+    quiet.count = busy.count = first.count = 0;
     for (int i = WARM_UP; i < record->steps; i++) {
-        double step = record->at[i] - record->at[i - 1];
-        bool starts = record->busy[i] && !record->busy[i - 1];
-        sum += step;
-        count++;
-        worst = step > worst ? step : worst;
-        busy_sum += record->busy[i] && !starts ? step : 0;
-        busy_count += record->busy[i] && !starts;
+        steps_t *kind = !record->busy[i] ? &quiet : record->busy[i - 1] ? &busy : &first;
+        add(kind, record->at[i] - record->at[i - 1]);
     }
-    double mean = sum / count, busy = busy_count ? busy_sum / busy_count : 0;
-    *quiet = mode == NO_SAVES ? mean : *quiet;
+    double usual = median(&quiet), during = median(&busy), start = median(&first);
     const char *format =
         options->json
-            ? "{\"bench\": \"async_save\", \"replicas\": %d, \"saves\": \"%s\", \"step_ms\": %.3f, "
-              "\"over_percent\": %.1f, \"busy_step_ms\": %.3f, \"busy_over_percent\": %.1f, "
-              "\"worst_ms\": %.2f, \"save_s\": %.3f, \"mb\": %.1f}\n"
-            : "%8d %-10s %9.2f %7.1f %13.2f %7.1f %9.1f %8.2f %8.1f\n";
-    (void)printf(format, replicas, mode_names[mode], mean * 1e3, 100 * (mean / *quiet - 1),
-                 busy * 1e3, busy > 0 ? 100 * (busy / *quiet - 1) : 0.0, worst * 1e3,
-                 record->saves ? record->saved / record->saves : 0.0,
-                 (double)record->nbytes * 1e-6);
+            ? "{\"bench\": \"async_save\", \"replicas\": %d, \"saves\": \"%s\", \"step_ms\": "
+              "%.3f, \"saving_step_ms\": %.3f, \"over_percent\": %.1f, \"stopped_ms\": %.2f, "
+              "\"save_s\": %.3f, \"mb\": %.1f}\n"
+            : "%8d %-10s %9.2f %13.2f %7.1f %11.1f %8.2f %8.1f\n";
+    (void)printf(
+        format, replicas, mode_names[mode], usual * 1e3, during * 1e3,
+        busy.count ? 100 * (during / usual - 1) : 0.0, first.count ? (start - usual) * 1e3 : 0.0,
+        record->saves ? record->saved / record->saves : 0.0, (double)record->nbytes * 1e-6);
     (void)fflush(stdout);
 }
 
@@ -172,14 +186,13 @@ int main(int argc, char **argv)
     (void)snprintf(options.saved, sizeof options.saved, "%s/bench_async_save", options.folder);
     write_samples(&options);
     if (!options.json) {
-        (void)printf("%8s %-10s %9s %7s %13s %7s %9s %8s %8s\n", "replicas", "saves", "step ms",
-                     "over %", "while saving", "over %", "worst ms", "save s", "MB");
+        (void)printf("%8s %-10s %9s %13s %7s %11s %8s %8s\n", "replicas", "saves", "step ms",
+                     "while saving", "over %", "stopped ms", "save s", "MB");
     }
     for (int replicas = 1; replicas <= 2; replicas++) {
-        double quiet = 0;
         for (mode_kind_t mode = NO_SAVES; mode <= BACKGROUND; mode++) {
             train(&options, replicas, mode, &record);
-            print_row(&options, replicas, mode, &record, &quiet);
+            print_row(&options, replicas, mode, &record);
         }
     }
     (void)unlink(options.data);
