@@ -2,7 +2,7 @@
 /* job.c - what is done to a checkpoint while faults strike (faulty_calls.c):
  *     fault_job OPERATION PATH WORD            once
  *     fault_job OPERATION PATH WORD WORD       again and again, with one word and the other
- * save, async and folder write a checkpoint that is full of the word; update renames the keys of a file to it.
+ * save, async, leave and folder write a checkpoint that is full of the word; update renames the keys of a file to it.
  * Exit 0, or 1 with the sentence on stderr. */
 #include "serialize/folder.h"
 #include "serialize/value_copy.h"
@@ -99,6 +99,17 @@ static lks_status_t save_async(const char *path, const char *word)
     return status;
 }
 
+/* Ends with the save still going on. */
+static lks_status_t save_and_leave(const char *path, const char *word)
+{
+    static lks_save_handle_t *handle;
+    lks_tree_t *tree;
+    LKS_TRY(make_tree(word, &tree));
+    lks_status_t status = lks_checkpoint_save_async(path, tree, NULL, &handle);
+    lks_tree_destroy(tree);
+    return status;
+}
+
 static lks_status_t update(const char *path, const char *word)
 {
     lks_checkpoint_t *checkpoint;
@@ -147,8 +158,11 @@ static lks_status_t save_folder(const char *path, const char *word)
 static const struct {
     const char *name;
     lks_status_t (*run)(const char *path, const char *word);
-} operations[] = {
-    {"save", save}, {"async", save_async}, {"update", update}, {"folder", save_folder}};
+} operations[] = {{"save", save},
+                  {"async", save_async},
+                  {"leave", save_and_leave},
+                  {"update", update},
+                  {"folder", save_folder}};
 
 int main(int argc, char **argv)
 {
@@ -164,6 +178,6 @@ int main(int argc, char **argv)
             return status == LKS_OK ? 0 : 1;
         }
     }
-    fprintf(stderr, "usage: fault_job save|async|update|folder PATH WORD [WORD]\n");
+    fprintf(stderr, "usage: fault_job save|async|leave|update|folder PATH WORD [WORD]\n");
     return 2;
 }

@@ -328,3 +328,17 @@ Test(faults, a_directory_that_is_replaced)
 {
     strike("folder", false);
 }
+
+Test(faults, a_process_that_ends_waits_for_its_save)
+{
+    operation_t op = begin("leave", false); /* which has seen that the file is there */
+    long count = call_count(&op);
+    char kind[16];
+    (void)snprintf(kind, sizeof kind, "%d", EIO);
+    restore(&op);
+    cr_assert_eq(run(&op, NEW, (fault_t){count - 2, kind}),
+                 0); /* the sync, before rename and directory */
+    cr_assert(is_there(&op, &op.old_text));
+    assert_error_names_path(&op, "while it ends");
+    end(&op);
+}

@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { FLOATS = 8 << 20 }; /* 32 MiB: long enough for a second save to come meanwhile */
@@ -195,28 +194,4 @@ Test(async_save, what_cannot_be_saved_is_refused_at_once)
     options.format = "papyrus";
     assert_fails(save("a.pt", 1), LKS_ERR_NOT_FOUND, "papyrus");
     cr_assert_null(handle);
-}
-
-/* --- the end of the process --------------------------------------------------------------------- */
-
-Test(async_save, exit_waits)
-{
-    char path[64] =
-        "/tmp/lockstep-exit-XXXXXX"; /* the child empties the test's own directory when it ends */
-    cr_assert(mkdtemp(path));
-    size_t length = strlen(path);
-    (void)strcat(path, "/a.pt");
-    pid_t child = fork();
-    if (child == 0) {
-        exit(save(path, FLOATS) == LKS_OK ? 0 : 1);
-    }
-    int ended;
-    cr_assert_eq(waitpid(child, &ended, 0), child);
-    cr_assert(WIFEXITED(ended) && WEXITSTATUS(ended) == 0);
-    lks_checkpoint_t *checkpoint;
-    assert_ok(lks_checkpoint_open(path, NULL, &checkpoint));
-    lks_checkpoint_close(checkpoint);
-    cr_assert_eq(unlink(path), 0);
-    path[length] = '\0';
-    cr_assert_eq(rmdir(path), 0);
 }
