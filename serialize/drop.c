@@ -21,6 +21,21 @@ lks_status_t lks_save_drop(const lks_save_options_t *options, const char *path, 
     return status;
 }
 
+lks_status_t lks_save_drop_attributes(const lks_save_options_t *options, const char *path,
+                                      const char *format, const lks_value_t *tensor)
+{
+    if (!lks_value_tensor_attributes(tensor)) {
+        return LKS_OK;
+    }
+    char why[LKS_WHY_MAX];
+    (void)snprintf(why, sizeof why, "%s holds no attributes of tensors", format);
+    lks_strbuf_t attributes = {0};
+    lks_strbuf_appendf(&attributes, "%s.__dict__", path);
+    lks_status_t status = lks_save_drop(options, lks_strbuf_text(&attributes), why);
+    lks_strbuf_fini(&attributes);
+    return status;
+}
+
 const char *lks_save_no_tensor(const char *format, const lks_value_t *value, char why[LKS_WHY_MAX])
 {
     const char *kind = lks_value_kind_name(lks_value_kind(value));

@@ -9,6 +9,12 @@
 LKS_NODISCARD lks_status_t lks_save_drop(const lks_save_options_t *options, const char *path,
                                          const char *why);
 
+/** The same for the attributes of a tensor at that path, in a format of that name, which has room for none. OK if the
+ *  tensor has none. */
+LKS_NODISCARD lks_status_t lks_save_drop_attributes(const lks_save_options_t *options,
+                                                    const char *path, const char *format,
+                                                    const lks_value_t *tensor);
+
 #define LKS_WHY_MAX 160
 
 /** Why a value that is no tensor cannot be held by a format of that name; returns `why`. */

@@ -90,6 +90,7 @@ static lks_status_t plan_value(plan_t *plan, const lks_value_t *key, const lks_v
     if (complaint) {
         return lks_save_drop(options, path, complaint);
     }
+    LKS_TRY(lks_save_drop_attributes(options, path, "npz", value));
     plan->items[plan->count++] = item;
     return LKS_OK;
 }

@@ -93,6 +93,12 @@ static lks_status_t note_itemsize(lks_torch_writer_t *torch, const part_t *part)
     size_t *known = &torch->itemsize[part->index], itemsize;
     (void)lks_torch_class_dtype(part->class_name, &itemsize);
     *known = *known ? *known : itemsize;
+    if (torch->stream && strcmp(part->class_name, UNTYPED) == 0) {
+        return lks_fail(
+            LKS_ERR_UNSUPPORTED,
+            "its elements have no storage class of their own, and torch reads no untyped "
+            "storage from a stream");
+    }
     if (torch->stream && (itemsize == 0 || itemsize != *known)) {
         return lks_fail(LKS_ERR_UNSUPPORTED,
                         "it sees a storage as a %s, which %s, and a stream cannot say that",

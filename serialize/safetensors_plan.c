@@ -83,6 +83,7 @@ static lks_status_t add_item(const planner_t *planner, const lks_value_t *dict, 
     if (lks_tensor_packed_size(tensor, &nbytes) != LKS_OK) {
         return lks_save_drop(planner->options, path.text, "its elements need more than 2^63 bytes");
     }
+    LKS_TRY(lks_save_drop_attributes(planner->options, path.text, "safetensors", value));
     lks_safetensors_item_t *item = &plan->items[plan->count++];
     *item = (lks_safetensors_item_t){
         .tensor = tensor, .dtype = lks_safetensors_dtype_of(tensor->dtype), .nbytes = nbytes};

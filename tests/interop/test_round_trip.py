@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 
 import read_back
 
@@ -15,14 +16,23 @@ CORPUS = os.path.join(os.environ["TEST_DATA"], "corpus")
 
 # Format -> extension, and how many entries of the corpus it holds. Stride-0 models claim more than anyone writes.
 FORMATS = {
-    "torch_zip": (".pt", 172),
-    "torch_legacy": (".pt", 172),
-    "safetensors": (".safetensors", 22),
-    "sharded": ("", 22),
-    "npz": (".npz", 17),
+    "torch_zip": (".pt", 167),
+    "torch_legacy": (".pt", 164),
+    "safetensors": (".safetensors", 53),
+    "sharded": ("", 53),
+    "npz": (".npz", 55),
     "dcp": ("", 0),
 }
-REFUSED = ("holds ", "cannot ", "has no ", "repeats ", "is no ", "only ")
+# Few bytes that claim to be more elements than anybody looks at: no format holds it, and diff does not compare it.
+NOT_COMPARED = {"t113_whole_tv_alexnet_stride0.pt"}
+READ_AS = {"torch_zip": "pt", "torch_legacy": "pt", "npz": "npz", "safetensors": "safetensors", "dcp": "dcp"}
+# TorchScript is a program to PyTorch, and data here: its copies are modules of classes nobody has (_ts_). Slices of
+# storages come back as the whole, further on. A nested tensor in a stream fails in PyTorch itself.
+NOT_FOR_PYTORCH = {"x_old_views_param.pth", "x_tar_views.pt", "t26_nested_tensor.pt"}
+NEW_DTYPES = "t26_new_dtypes.pt"  # some are younger than the safetensors library
+BIG_ENDIAN = "x_big_endian.pth"  # 1.13 ignores the byte order
+PYTORCH_READS = 300  # copies at least, of any format
+REFUSED = ("holds ", "cannot ", "reads no ", "has no ", "repeats ", "is no ", "only ")
 
 
 def lockstep(*args):
@@ -32,7 +42,15 @@ def lockstep(*args):
 def readable_entries():
     with open(os.path.join(CORPUS, "expected.json"), encoding="utf-8") as file:
         entries = json.load(file)
-    return [name for name in sorted(entries) if lockstep("inspect", os.path.join(CORPUS, name)).returncode == 0]
+    return [name for name in sorted(set(entries) - NOT_COMPARED) if lockstep("inspect", os.path.join(CORPUS, name)).returncode == 0]
+
+
+def found_path(form, out):
+    """What PyTorch opens: of a sharded checkpoint its index, or its only file."""
+    if form != "sharded":
+        return out
+    index = os.path.join(out, "model.safetensors.index.json")
+    return index if os.path.exists(index) else os.path.join(out, "model.safetensors")
 
 
 def convert(name, form, out):
@@ -49,6 +67,27 @@ def convert(name, form, out):
     return True
 
 
+def read_all(pairs, failures):
+    """PyTorch's opinion of every copy. A pair is skipped where this PyTorch does not load the original."""
+    counts = {"equal": 0, "skipped": 0}
+    for pair in pairs:
+        name = os.path.basename(pair["expected"])
+        if "_ts_" in name or name in NOT_FOR_PYTORCH or (name == BIG_ENDIAN and read_back.VERSION < (2, 0)):
+            continue
+        if name == NEW_DTYPES and pair["found"].endswith(".safetensors"):
+            continue
+        try:
+            differences = read_back.compare_files(pair)
+        except read_back.Unsupported:
+            counts["skipped"] += 1
+            continue
+        counts["equal"] += not differences
+        failures += [f"PyTorch on {pair['found']}: {line}" for line in differences[:1]]
+    print(f"PyTorch {read_back.torch.__version__}: {counts['equal']} equal, {counts['skipped']} skipped")
+    if counts["equal"] < PYTORCH_READS:
+        failures.append(f"PyTorch compared only {counts['equal']} copies")
+
+
 def main():
     failures, counts, pairs = [], {}, []
     entries = readable_entries()
@@ -59,10 +98,11 @@ def main():
                 try:
                     if convert(name, form, out):
                         counts[form] = counts.get(form, 0) + 1
-                        pairs.append({"expected": os.path.join(CORPUS, name), "found": out})
+                        pairs.append({"expected": os.path.join(CORPUS, name), "found": found_path(form, out),
+                                      "format": READ_AS.get(form)})
                 except AssertionError as failure:
                     failures.append(str(failure))
-        read = [read_back.compare_files(pair) for pair in pairs] if "--torch" in sys.argv else []
+        read_all(pairs, failures)
     for form, (_, least) in FORMATS.items():
         print(f"{form}: holds {counts.get(form, 0)} of {len(entries)}")
         if counts.get(form, 0) < least:
@@ -72,4 +112,5 @@ def main():
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")
     sys.exit(main())

@@ -304,7 +304,6 @@ Test(torch_legacy_write, a_storage_has_elements_of_one_size)
 {
     size_t index = add_byte(1);
     append_tensor(index, LKS_DTYPE_U8);
-    append_tensor(index, LKS_DTYPE_U16); /* through an UntypedStorage, which has bytes too */
     assert_ok(save());
     lks_value_t *numbers = lks_value_tuple(work);
     lks_value_append(work, numbers, lks_value_int(work, (int64_t)index));
@@ -313,6 +312,12 @@ Test(torch_legacy_write, a_storage_has_elements_of_one_size)
                      lks_value_object(work, LKS_OBJECT_STORAGE,
                                       lks_value_global(work, "torch", "FloatStorage"), numbers));
     assert_fails(save(), LKS_ERR_UNSUPPORTED, "others see differently");
+}
+
+Test(torch_legacy_write, elements_without_a_class_are_refused_as_torch_cannot_read_them)
+{
+    append_tensor(add_byte(1), LKS_DTYPE_U16);
+    assert_fails(save(), LKS_ERR_UNSUPPORTED, "value '0': its elements have no storage class");
 }
 
 Test(torch_legacy_write, a_storage_of_an_unknown_class_is_refused)
