@@ -73,6 +73,9 @@ typedef struct lks_torch_writer {
 LKS_NODISCARD lks_status_t lks_torch_writer_init(const lks_tree_t *tree, lks_torch_writer_t *out);
 void lks_torch_writer_fini(lks_torch_writer_t *writer);
 
+/** Forgets what was named, for another pickle; costs as much as naming it did. */
+void lks_torch_writer_reset(lks_torch_writer_t *writer);
+
 /** Hooks that write tensors and storages as torch does; `writer` is borrowed. */
 lks_pickle_write_hooks_t lks_torch_write_hooks(lks_torch_writer_t *writer);
 

@@ -57,6 +57,14 @@ void lks_torch_writer_fini(lks_torch_writer_t *writer)
     *writer = (lks_torch_writer_t){0};
 }
 
+void lks_torch_writer_reset(lks_torch_writer_t *writer)
+{
+    for (size_t key = 0; key < writer->count; key++) {
+        writer->key_of[writer->order[key]] = SIZE_MAX;
+    }
+    writer->count = 0;
+}
+
 /* --- storages ----------------------------------------------------------------------------------- */
 
 /* The key of a storage: they are numbered as they are first named. */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* torch_zip_write.c - writing; see torch_zip.h. */
+#include "serialize/torch_zip_write.h"
 #include "serialize/check.h"
+#include "serialize/crc32.h"
 #include "serialize/hashmap.h"
+#include "serialize/pack.h"
 #include "serialize/pickle_torch.h"
 #include "serialize/torch_zip.h"
 #include "serialize/value_node.h"
-#include "serialize/zip_write.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,13 +32,103 @@ static void root_of(const char *path, char root[ROOT_MAX + 1])
     (void)snprintf(root, ROOT_MAX + 1, "%.*s", plain ? (int)length : 7, plain ? name : "archive");
 }
 
-static void add(lks_zip_writer_t *zip, const char *root, const char *name, const void *data,
-                size_t nbytes)
+/* --- an archive --------------------------------------------------------------------------------- */
+
+static void add(lks_torch_zip_writer_t *writer, const char *name, const void *data, size_t nbytes)
 {
     char path[ROOT_MAX + NAME_MAX_BELOW];
-    (void)snprintf(path, sizeof path, "%s/%s", root, name);
-    lks_zip_writer_add(zip, path, data, nbytes);
+    (void)snprintf(path, sizeof path, "%s/%s", writer->root, name);
+    lks_zip_writer_add(&writer->zip, path, data, nbytes);
 }
+
+lks_torch_zip_writer_t lks_torch_zip_begin(lks_sink_t *sink, const char *root,
+                                           const lks_strbuf_t *pickle)
+{
+    lks_torch_zip_writer_t writer = {.zip = {.sink = sink, .base = lks_sink_position(sink)},
+                                     .root = root};
+    add(&writer, "data.pkl", pickle->data, pickle->length);
+    add(&writer, "byteorder", "little", 6);
+    return writer;
+}
+
+void lks_torch_zip_add(lks_torch_zip_writer_t *writer, size_t key, const void *data, size_t nbytes)
+{
+    char name[NAME_MAX_BELOW];
+    (void)snprintf(name, sizeof name, "data/%zu", key);
+    add(writer, name, data, nbytes);
+}
+
+static void continue_crc(void *context, const void *data, size_t nbytes)
+{
+    uint32_t *crc = context;
+    *crc = lks_crc32(*crc, data, nbytes);
+}
+
+static void write_payload(void *context, const void *data, size_t nbytes)
+{
+    lks_sink_write(context, data, nbytes);
+}
+
+/* Twice through the tensor, since its header comes first and has the checksum. */
+static lks_status_t add_strided(lks_torch_zip_writer_t *writer, size_t key, const lks_tree_t *tree,
+                                const lks_value_tensor_t *tensor, uint64_t nbytes)
+{
+    char path[ROOT_MAX + NAME_MAX_BELOW];
+    uint32_t crc = 0;
+    LKS_TRY(lks_tensor_pack(tree, tensor, continue_crc, &crc));
+    (void)snprintf(path, sizeof path, "%s/data/%zu", writer->root, key);
+    LKS_TRY(lks_zip_writer_begin(&writer->zip, path, nbytes, crc));
+    return lks_tensor_pack(tree, tensor, write_payload, writer->zip.sink);
+}
+
+lks_status_t lks_torch_zip_add_packed(lks_torch_zip_writer_t *writer, size_t key,
+                                      const lks_tree_t *tree, const lks_value_tensor_t *tensor)
+{
+    uint64_t nbytes;
+    LKS_TRY(lks_tensor_packed_size(tensor, &nbytes));
+    if (nbytes > 0 && !lks_tensor_is_packed(tensor)) {
+        return add_strided(writer, key, tree, tensor, nbytes);
+    }
+    const unsigned char *data = lks_storage_data(lks_tree_storage(tree, tensor->storage)->storage);
+    size_t offset = nbytes > 0 ? (size_t)tensor->offset * lks_dtype_size(tensor->dtype) : 0;
+    lks_torch_zip_add(writer, key, data + offset, (size_t)nbytes);
+    return LKS_OK;
+}
+
+/* Forty digits, as torch: half for the names of the records, half for what is in them. */
+static void add_serialization_id(lks_torch_zip_writer_t *writer, char id[SERIALIZATION_ID_SIZE])
+{
+    (void)snprintf(id, SERIALIZATION_ID_SIZE, "%020" PRIu64 "%020" PRIu64, writer->zip.names_hash,
+                   writer->zip.crcs_hash);
+    add(writer, ".data/serialization_id", id, strlen(id));
+}
+
+lks_status_t lks_torch_zip_end(lks_torch_zip_writer_t *writer)
+{
+    char id[SERIALIZATION_ID_SIZE];
+    add(writer, "version", "3\n", 2);
+    LKS_TRY(lks_zip_writer_flush(&writer->zip)); /* the fingerprint is of what was written */
+    add_serialization_id(writer, id);
+    return lks_zip_writer_finish(&writer->zip);
+}
+
+void lks_torch_zip_fini(lks_torch_zip_writer_t *writer)
+{
+    lks_zip_writer_fini(&writer->zip);
+}
+
+uint64_t lks_torch_zip_storage_bound(const char *root, uint64_t nbytes)
+{
+    return lks_zip_record_bound(strlen(root) + NAME_MAX_BELOW, nbytes);
+}
+
+uint64_t lks_torch_zip_bound(const char *root, uint64_t nbytes)
+{
+    return lks_zip_end_bound() + lks_torch_zip_storage_bound(root, nbytes) +
+           3 * lks_torch_zip_storage_bound(root, 40); /* byteorder, version, serialization_id */
+}
+
+/* --- a file ------------------------------------------------------------------------------------- */
 
 static const lks_storage_t *storage_of(const lks_torch_writer_t *torch, size_t key)
 {
@@ -56,45 +148,23 @@ static lks_status_t load_storages(const lks_torch_writer_t *torch, size_t thread
 static lks_status_t reserve(const lks_torch_writer_t *torch, const char *root, size_t pickle_size,
                             lks_sink_t *sink)
 {
-    size_t name_length = strlen(root) + NAME_MAX_BELOW;
-    uint64_t total = lks_zip_end_bound() + lks_zip_record_bound(name_length, pickle_size);
-    total += 3 * lks_zip_record_bound(name_length, 40); /* byteorder, version, serialization_id */
+    uint64_t total = lks_torch_zip_bound(root, pickle_size);
     for (size_t key = 0; key < torch->count; key++) {
-        total += lks_zip_record_bound(name_length, lks_storage_nbytes(storage_of(torch, key)));
+        total += lks_torch_zip_storage_bound(root, lks_storage_nbytes(storage_of(torch, key)));
     }
     return lks_sink_reserve(sink, total);
-}
-
-/* Forty digits, as torch: half for the names of the records, half for what is in them. */
-static void add_serialization_id(lks_zip_writer_t *zip, const char *root,
-                                 char id[SERIALIZATION_ID_SIZE])
-{
-    (void)snprintf(id, SERIALIZATION_ID_SIZE, "%020" PRIu64 "%020" PRIu64, zip->names_hash,
-                   zip->crcs_hash);
-    add(zip, root, ".data/serialization_id", id, strlen(id));
 }
 
 static lks_status_t write_records(const lks_torch_writer_t *torch, const lks_strbuf_t *pickle,
                                   const char *root, lks_sink_t *sink)
 {
-    lks_zip_writer_t zip = {.sink = sink};
-    add(&zip, root, "data.pkl", pickle->data, pickle->length);
-    add(&zip, root, "byteorder", "little", 6);
+    lks_torch_zip_writer_t writer = lks_torch_zip_begin(sink, root, pickle);
     for (size_t key = 0; key < torch->count; key++) {
-        char name[32];
         const lks_storage_t *storage = storage_of(torch, key);
-        (void)snprintf(name, sizeof name, "data/%zu", key);
-        add(&zip, root, name, lks_storage_data(storage), lks_storage_nbytes(storage));
+        lks_torch_zip_add(&writer, key, lks_storage_data(storage), lks_storage_nbytes(storage));
     }
-    add(&zip, root, "version", "3\n", 2);
-    char id[SERIALIZATION_ID_SIZE];
-    lks_status_t status;
-    LKS_GOTO(lks_zip_writer_flush(&zip), fini_zip); /* the fingerprint is of what was written */
-    add_serialization_id(&zip, root, id);
-    status = lks_zip_writer_finish(&zip);
-
-fini_zip:
-    lks_zip_writer_fini(&zip);
+    lks_status_t status = lks_torch_zip_end(&writer);
+    lks_torch_zip_fini(&writer);
     return status;
 }
 

@@ -20,7 +20,9 @@ static lks_status_t create_storage(lks_zip_storages_t *storages, const lks_zip_v
                                    lks_zip_storage_t *item, lks_storage_t **out)
 {
     const lks_zip_entry_t *entry = view->entry;
-    bool misplaced = view->alignment > 1 && (entry->data + view->skip) % view->alignment != 0;
+    /* The archive may itself lie anywhere in a file. */
+    uintptr_t at = (uintptr_t)storages->source->data + entry->data + view->skip;
+    bool misplaced = view->alignment > 1 && at % view->alignment != 0;
     *item = (lks_zip_storage_t){.entry = entry, .skip = view->skip, .nbytes = view->nbytes};
     item->swap = view->swapped ? lks_swap_width(view->dtype) : 1;
     if (entry->size == 0 || (!entry->deflated && item->swap == 1 && !misplaced)) {

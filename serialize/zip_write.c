@@ -50,6 +50,12 @@ void lks_zip_writer_add(lks_zip_writer_t *writer, const char *name, const void *
     writer->waiting++;
 }
 
+/* The offset in the archive that comes next. */
+static uint64_t position_of(const lks_zip_writer_t *writer)
+{
+    return lks_sink_position(writer->sink) - writer->base;
+}
+
 static bool is_large(const lks_zip_waiting_t *waiting)
 {
     return waiting->record.size > SMALL_MAX;
@@ -58,7 +64,7 @@ static bool is_large(const lks_zip_waiting_t *waiting)
 /* Where each record lies is known before a byte is written. Returns how many are large. */
 static size_t lay_out(lks_zip_writer_t *writer)
 {
-    uint64_t at = lks_sink_position(writer->sink);
+    uint64_t at = position_of(writer);
     size_t large = 0;
     for (size_t i = 0; i < writer->waiting; i++) {
         lks_zip_record_t *record = &writer->records[i].record;
@@ -80,9 +86,10 @@ static lks_status_t write_large(lks_zip_writer_t *writer, size_t large)
     for (size_t i = 0, n = 0; i < writer->waiting; i++) {
         const lks_zip_waiting_t *waiting = &writer->records[i];
         if (is_large(waiting)) {
-            extents[n++] = (lks_extent_t){.data = waiting->data,
-                                          .nbytes = (size_t)waiting->record.size,
-                                          .offset = lks_zip_record_payload(&waiting->record)};
+            extents[n++] =
+                (lks_extent_t){.data = waiting->data,
+                               .nbytes = (size_t)waiting->record.size,
+                               .offset = writer->base + lks_zip_record_payload(&waiting->record)};
         }
     }
     lks_status_t status = lks_sink_write_extents(writer->sink, extents, large);
@@ -146,7 +153,7 @@ lks_status_t lks_zip_writer_begin(lks_zip_writer_t *writer, const char *name, ui
     LKS_TRY(lks_zip_writer_flush(writer));
     const lks_zip_record_t record = {.name = name,
                                      .name_length = strlen(name),
-                                     .header = lks_sink_position(writer->sink),
+                                     .header = position_of(writer),
                                      .size = nbytes,
                                      .crc = crc};
     write_local(writer, &record);
@@ -162,9 +169,8 @@ lks_status_t lks_zip_writer_finish(lks_zip_writer_t *writer)
     if (writer->failed || !lks_strbuf_ok(&writer->directory)) {
         return lks_fail(LKS_ERR_NO_MEMORY, "zip archive: out of memory");
     }
-    const lks_zip_directory_t directory = {.offset = lks_sink_position(writer->sink),
-                                           .size = writer->directory.length,
-                                           .count = writer->count};
+    const lks_zip_directory_t directory = {
+        .offset = position_of(writer), .size = writer->directory.length, .count = writer->count};
     lks_sink_write(writer->sink, writer->directory.data, writer->directory.length);
     unsigned char end[LKS_ZIP_END_SIZE];
     lks_zip_put_end(end, &directory, directory.offset + directory.size);

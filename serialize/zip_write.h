@@ -11,9 +11,10 @@
 
 typedef struct lks_zip_waiting lks_zip_waiting_t;
 
-/** Zeroed but for `sink` it is an empty archive. Errors stick, in the sink or here. */
+/** Zeroed but for `sink` and `base` it is an empty archive. Errors stick, in the sink or here. */
 typedef struct lks_zip_writer {
     lks_sink_t *sink;
+    uint64_t base; /* where in the sink the archive begins; alignment counts from there */
     lks_zip_waiting_t *records; /* added and not yet written */
     size_t waiting, capacity;
     lks_strbuf_t names;     /* of those */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the writer makes, libzip finds consistent and our reader reads. */
+#include "serialize/crc32.h"
 #include "serialize/source.h"
 #include "serialize/zip_read.h"
 #include "serialize/zip_write.h"
@@ -70,6 +71,36 @@ Test(zip_write, libzip_finds_the_archive_consistent)
         assert_libzip_reads(zip, name, large + i, sizes[i] - (i == COUNT - 1 ? i : 0));
     }
     cr_assert_eq(zip_close(zip), 0);
+}
+
+/* A record whose payload comes from elsewhere, between two others, in an archive behind other bytes. */
+Test(zip_write, an_archive_may_begin_anywhere_in_a_file)
+{
+    static char large[100000];
+    memset(large, 'x', sizeof large);
+    lks_sink_write(writer.sink, "12345", 5);
+    writer.base = 5;
+    lks_zip_writer_add(&writer, "r/a", large, sizeof large);
+    assert_ok(lks_zip_writer_begin(&writer, "r/b", 3, lks_crc32(0, "abc", 3)));
+    lks_sink_write(writer.sink, "a", 1);
+    lks_sink_write(writer.sink, "bc", 2);
+    lks_zip_writer_add(&writer, "r/c", "d", 1);
+    end();
+    lks_source_t *source;
+    lks_zip_t zip;
+    assert_ok(lks_source_open(path, &source));
+    assert_ok(lks_zip_open(source->data + 5, source->size - 5, &zip));
+    cr_assert_eq(zip.count, 3);
+    static const char *const wanted[] = {large, "abc", "d"};
+    for (size_t i = 0; i < zip.count; i++) {
+        const unsigned char *data;
+        void *owned;
+        assert_ok(lks_zip_read(&zip, &zip.entries[i], sizeof large, &data, &owned));
+        cr_assert_eq(zip.entries[i].data % 64, 0);
+        cr_assert_eq(memcmp(data, wanted[i], (size_t)zip.entries[i].size), 0);
+    }
+    lks_zip_close(&zip);
+    lks_source_release(source);
 }
 
 Test(zip_write, payloads_lie_at_multiples_of_64)
