@@ -2,24 +2,24 @@
 /* support.c - temporary directories and files for tests. */
 #include "support/support.h"
 
-#include <dirent.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 static char temp_dir[64];
 
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *at)
+{
+    (void)info;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
 static void remove_temp_dir(void)
 {
-    DIR *dir = opendir(temp_dir);
-    if (!dir) {
-        return;
-    }
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        (void)unlinkat(dirfd(dir), entry->d_name, 0);
-    }
-    (void)closedir(dir);
-    (void)rmdir(temp_dir);
+    (void)nftw(temp_dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 const char *test_temp_dir(void)

@@ -24,7 +24,7 @@
                   lks_last_error()->message);                                                      \
     } while (0)
 
-/** A fresh directory, removed (one level deep) at exit of the test's process. */
+/** A fresh directory, removed with everything in it at exit of the test's process. */
 const char *test_temp_dir(void);
 
 /** "<test_temp_dir()>/<name>", valid until the process ends. */
