@@ -8,7 +8,7 @@
 static const lks_format_t *const formats[] = {
     &lks_format_npz, /* both before torch_zip, which takes every zip archive */
     &lks_format_torchscript, &lks_format_torch_zip, &lks_format_torch_tar, &lks_format_torch_legacy,
-    &lks_format_safetensors, &lks_format_sharded,   &lks_format_npy,
+    &lks_format_safetensors, &lks_format_sharded,   &lks_format_npy,       &lks_format_dcp,
 };
 
 #define FORMAT_COUNT (sizeof formats / sizeof *formats)

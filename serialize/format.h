@@ -48,6 +48,7 @@ extern const lks_format_t lks_format_torchscript;
 extern const lks_format_t lks_format_sharded;
 extern const lks_format_t lks_format_npz;
 extern const lks_format_t lks_format_npy;
+extern const lks_format_t lks_format_dcp;
 
 /** The format of an origin. Errors: UNSUPPORTED (one that is known but not read), FORMAT (none). */
 LKS_NODISCARD lks_status_t lks_format_probe(lks_origin_t *origin, const lks_format_t **out);

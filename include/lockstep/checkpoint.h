@@ -17,7 +17,10 @@
  *   "safetensors"  one file of named tensors, without checksums: the root is an OrderedDict of them, the metadata its
  *                  attribute "__metadata__"
  *   "sharded"      several files and an index of them, in one directory: what transformers writes; written as
- *                  safetensors of at most lks_save_options_t.shard_size */
+ *                  safetensors of at most lks_save_options_t.shard_size
+ *   "dcp"          a directory of torch.distributed.checkpoint: the root is a dict, nested as it was before it was
+ *                  flattened, of whole tensors, whatever ranks have written. Written as one rank: keys become str,
+ *                  dicts plain ones, tensors that share memory copies; an empty dict comes back here, not in torch */
 #ifndef LOCKSTEP_CHECKPOINT_H
 #define LOCKSTEP_CHECKPOINT_H
 
@@ -29,7 +32,9 @@ typedef struct lks_checkpoint lks_checkpoint_t;
 
 /** Bounds on what a file may make the reader do; a file beyond one is refused with FORMAT. */
 typedef struct lks_checkpoint_limits {
-    size_t memory;    /**< bytes the reader may allocate for the tree (default 1 GiB) */
+    /** Bytes the reader may allocate for the tree (default 1 GiB). A tensor that a distributed checkpoint has in
+     *  several chunks does not count: its memory is taken when it is loaded, and given back when it is unloaded. */
+    size_t memory;
     size_t max_depth; /**< nesting of containers (default 1,000,000: reading is iterative) */
     size_t max_nodes; /**< values in the tree (default 50,000,000) */
 } lks_checkpoint_limits_t;

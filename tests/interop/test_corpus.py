@@ -16,7 +16,7 @@ LOCKSTEP = os.environ["LOCKSTEP"]
 CORPUS = os.path.join(os.environ["TEST_DATA"], "corpus")
 
 # Formats of expected.json that must be read. Of the others, a file is reported until lockstep reads it.
-ALWAYS_READ = ["zip", "legacy", "tar", "torchscript", "safetensors"]
+ALWAYS_READ = ["zip", "legacy", "tar", "torchscript", "safetensors", "dcp"]
 
 # Tensors that are listed as the call that rebuilds them: callable -> which ones.
 REBUILT = {"torch._utils._rebuild_meta_tensor_no_storage": "tensors without data"}

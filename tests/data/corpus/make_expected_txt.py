@@ -87,12 +87,68 @@ def tar_storages(path, entry):
 STORAGES = {"zip": zip_storages, "torchscript": zip_storages, "legacy": legacy_storages, "tar": tar_storages}
 
 
+# --- distributed checkpoints: as if the nested dict had been saved -----------------------------------
+
+def item_bytes(path, item):
+    """The elements in the archive of a tensor's chunk."""
+    with open(os.path.join(path, item["file"]), "rb") as file:
+        file.seek(item["file_offset"])
+        with zipfile.ZipFile(io.BytesIO(file.read(item["length"]))) as archive:
+            return archive.read(f"{item['root']}/data/0")
+
+
+def dcp_tensor(path, state, items):
+    """The bytes of a tensor, from its chunks."""
+    whole = numpy.zeros(state["shape"], f"V{ITEM_SIZES[state['dtype']]}")
+    for chunk in state["chunks"]:
+        item, = (item for item in items if item["offset"] == chunk["offsets"])
+        place = tuple(slice(start, start + size) for start, size in zip(chunk["offsets"], chunk["sizes"]))
+        whole[place] = numpy.frombuffer(item_bytes(path, item), whole.dtype).reshape(chunk["sizes"])
+    return whole.tobytes()
+
+
+def dcp_node(nested):
+    """A node of expected.json for what nest() made: leaves are nodes already, containers dicts with str and int keys."""
+    if "t" in nested and isinstance(nested["t"], str):
+        return nested
+    if all(isinstance(key, int) for key in nested):
+        return {"t": "list", "v": [dcp_node(nested[i]) for i in range(len(nested))]}
+    return {"t": "dict", "v": [[{"t": "str", "v": key}, dcp_node(value)] for key, value in nested.items()]}
+
+
+def dcp_entry(path, entry):
+    """(an entry as those of files in format zip, its storages)"""
+    nested, tensors, storages = {}, [], {}
+    for state in entry["state"]:
+        items = [item for item in entry["items"] if item["fqn"] == state["fqn"]]
+        if state["kind"] == "tensor":
+            leaf, stride, size = {"t": "tensor", "i": len(tensors)}, [], 1
+            for length in reversed(state["shape"]):
+                stride.insert(0, size)
+                size *= max(length, 1)
+            storages[str(len(tensors))] = dcp_tensor(path, state, items)
+            tensors.append({**state, "path": state["fqn"], "stride": stride, "offset": 0, "requires_grad": False,
+                            "storage": len(tensors)})
+        else:
+            leaf = items[0]["content"]["tree"]
+        *containers, last = (entry.get("planner_data") or {}).get(state["fqn"], [state["fqn"]])
+        inner = nested
+        for key in containers:
+            inner = inner.setdefault(key, {})
+        inner[last] = leaf
+    keys = [{"key": key} for key in storages]
+    return {"format": "dcp", "tree": dcp_node(nested), "tensors": tensors, "storages": keys}, storages
+
+
 # --- the listing ----------------------------------------------------------------------------------
 
 class Listing:
     def __init__(self, path, entry):
+        if entry["format"] == "dcp":
+            entry, self.bytes = dcp_entry(path, entry)
+        else:
+            self.bytes = STORAGES[entry["format"]](path, entry)
         self.entry = entry
-        self.bytes = STORAGES[entry["format"]](path, entry)
         self.lines = []
         self.named = dict(nodes_with_ids(entry["tree"]))
         self.met = set()
