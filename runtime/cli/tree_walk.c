@@ -12,6 +12,10 @@
 #define PATH_BYTES_MAX 4096
 #define LONG_TEXT_BYTES 1024
 
+/* Shared containers have more paths than there are atoms. */
+#define REPEATED_DEPTH_MAX 64
+#define REPEATS_MAX 100000
+
 /* What is still to do at one container. An object has several parts one after the other. */
 typedef struct frame {
     const lks_value_t *value;
@@ -21,6 +25,7 @@ typedef struct frame {
 
 typedef struct walk {
     unsigned flags;
+    size_t repeats;
     frame_t *frames;
     size_t depth, capacity;
     char *path;
@@ -233,19 +238,32 @@ static bool is_leaf(const walk_t *walk, const lks_value_t *value)
                : !is_container(walk, value) || kind == LKS_VALUE_OBJECT || kind == LKS_VALUE_TENSOR;
 }
 
+/* Whether a value that was visited before is visited in this place, too. */
+static bool may_repeat(walk_t *walk, const lks_value_t *value, bool container)
+{
+    if (!(walk->flags & WALK_REPEATED) || walk->depth > REPEATED_DEPTH_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < walk->depth && container; i++) {
+        if (walk->frames[i].value == value) {
+            return false; /* inside itself */
+        }
+    }
+    return walk->repeats++ < REPEATS_MAX;
+}
+
 /* At a value with the path set: reports a leaf, opens a container. */
 static lks_status_t enter(walk_t *walk, const lks_value_t *value, leaf_fn_t leaf, void *context)
 {
     bool container = is_container(walk, value), fresh = true;
     size_t nbytes = 0;
     bool tensor = lks_value_kind(value) == LKS_VALUE_TENSOR;
-    bool repeated = tensor && !container && (walk->flags & WALK_REPEATED);
-    bool once = ((container || tensor) && !repeated) ||
+    bool once = container || tensor ||
                 (lks_value_text(value, &nbytes) && nbytes > LONG_TEXT_BYTES);
     if (once && !visit(walk, value, &fresh)) {
         return lks_fail(LKS_ERR_NO_MEMORY, "walking the tree: out of memory");
     }
-    if (!fresh) {
+    if (!fresh && !may_repeat(walk, value, container)) {
         return LKS_OK;
     }
     if (is_leaf(walk, value)) {
