@@ -258,8 +258,7 @@ static lks_status_t enter(walk_t *walk, const lks_value_t *value, leaf_fn_t leaf
     bool container = is_container(walk, value), fresh = true;
     size_t nbytes = 0;
     bool tensor = lks_value_kind(value) == LKS_VALUE_TENSOR;
-    bool once = container || tensor ||
-                (lks_value_text(value, &nbytes) && nbytes > LONG_TEXT_BYTES);
+    bool once = container || tensor || (lks_value_text(value, &nbytes) && nbytes > LONG_TEXT_BYTES);
     if (once && !visit(walk, value, &fresh)) {
         return lks_fail(LKS_ERR_NO_MEMORY, "walking the tree: out of memory");
     }

@@ -10,7 +10,8 @@
 /** What is visited besides. */
 enum {
     WALK_ATTRIBUTES = 1, /* attributes of dicts */
-    WALK_REPEATED = 2    /* tensors and containers that stand in several places, in all of them, as far as that ends:
+    WALK_REPEATED =
+        2 /* tensors and containers that stand in several places, in all of them, as far as that ends:
                             not inside themselves, not deeper than 64 levels, and 100,000 times in all */
 };
 
