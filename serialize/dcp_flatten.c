@@ -3,6 +3,7 @@
 #include "serialize/dcp_flatten.h"
 #include "core/checked.h"
 #include "core/strbuf.h"
+#include "serialize/drop.h"
 #include "serialize/value_node.h"
 
 #include <inttypes.h>
@@ -32,17 +33,6 @@ typedef struct flattener {
     size_t depth;
     size_t steps_left; /* containers that stand in many places are walked in each */
 } flattener_t;
-
-lks_status_t lks_dcp_drop(const lks_save_options_t *options, const char *path, const char *why)
-{
-    if (!options->drop) {
-        return lks_fail(LKS_ERR_UNSUPPORTED, "value '%.200s': %s", path, why);
-    }
-    if (options->dropped) {
-        options->dropped(options->dropped_context, path, why);
-    }
-    return LKS_OK;
-}
 
 static lks_status_t no_memory(void)
 {
@@ -148,9 +138,9 @@ static lks_status_t name_entry(flattener_t *flat, size_t index, lks_value_t **st
         if (!*step && lks_tree_ok(flat->out)) {
             lks_strbuf_appendf(&flat->name, "%s<%s>", flat->depth > 1 ? "." : "",
                                lks_value_kind_name(lks_value_kind(key)));
-            return lks_dcp_drop(flat->options, lks_strbuf_text(&flat->name),
-                                "a key that is no str or int has no name in a distributed "
-                                "checkpoint");
+            return lks_save_drop(flat->options, lks_strbuf_text(&flat->name),
+                                 "a key that is no str or int has no name in a distributed "
+                                 "checkpoint");
         }
     }
     LKS_TRY(lks_tree_status(flat->out));

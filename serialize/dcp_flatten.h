@@ -34,8 +34,4 @@ LKS_NODISCARD lks_status_t lks_dcp_flatten(const lks_tree_t *tree,
                                            lks_dcp_leaves_t *leaves);
 void lks_dcp_leaves_fini(lks_dcp_leaves_t *leaves);
 
-/** Leaves a value out, if the options allow that, and tells; else fails with UNSUPPORTED. */
-LKS_NODISCARD lks_status_t lks_dcp_drop(const lks_save_options_t *options, const char *path,
-                                        const char *why);
-
 #endif

@@ -6,6 +6,7 @@
  * way to say more. */
 #include "serialize/dcp.h"
 #include "serialize/dcp_metadata_write.h"
+#include "serialize/drop.h"
 #include "serialize/pack.h"
 #include "serialize/pickle_torch.h"
 #include "serialize/torch_zip_write.h"
@@ -103,7 +104,7 @@ static lks_status_t measure_value(saver_t *saver, lks_dcp_leaf_t *leaf)
 {
     lks_status_t status = pickle_value(saver, leaf->value);
     if (status == LKS_ERR_UNSUPPORTED) {
-        return lks_dcp_drop(saver->options, name_of(leaf), lks_last_error()->message);
+        return lks_save_drop(saver->options, name_of(leaf), lks_last_error()->message);
     }
     LKS_TRY(status);
     leaf->length = ALIGNMENT + lks_torch_zip_bound(ROOT, saver->pickle.length);
