@@ -308,6 +308,11 @@ static bool update_copy(const char *name)
 {
     char from[512];
     (void)snprintf(from, sizeof from, TEST_DATA_DIR "/corpus/%s", name);
+    struct stat info;
+    cr_assert_eq(stat(from, &info), 0);
+    if (S_ISDIR(info.st_mode)) {
+        return false;
+    }
     assert_ok(lks_checkpoint_copy(from, path));
     lks_checkpoint_t *checkpoint = open_at(path);
     if (strcmp(lks_checkpoint_format(checkpoint), "torch_zip") != 0) {
