@@ -10,12 +10,18 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* NULL for a storage that lies in the file, or was put into the tree by others. */
+static lks_stream_storage_t *copy_of(lks_stream_t *stream, size_t index)
+{
+    return index < stream->capacity && stream->items[index].memory ? &stream->items[index] : NULL;
+}
+
 static lks_status_t load(void *context, size_t index, const char *name)
 {
     (void)name;
     lks_stream_t *stream = context;
-    lks_stream_storage_t *item = &stream->items[index];
-    if (!item->memory || atomic_load(&item->filled)) {
+    lks_stream_storage_t *item = copy_of(stream, index);
+    if (!item || atomic_load(&item->filled)) {
         return LKS_OK;
     }
     (void)pthread_mutex_lock(&stream->fill);
@@ -30,8 +36,8 @@ static lks_status_t load(void *context, size_t index, const char *name)
 static void unload(void *context, size_t index)
 {
     lks_stream_t *stream = context;
-    lks_stream_storage_t *item = &stream->items[index];
-    if (item->memory) {
+    lks_stream_storage_t *item = copy_of(stream, index);
+    if (item) {
         (void)pthread_mutex_lock(&stream->fill);
         atomic_store(&item->filled, false);
         (void)madvise(item->memory, item->nbytes, MADV_DONTNEED);

@@ -87,6 +87,28 @@ Test(torch_legacy, elements_that_are_not_aligned_are_copied_when_wanted)
     assert_floats(root(), 3, wanted);
 }
 
+Test(torch_legacy, storages_that_were_added_since_are_left_alone)
+{
+    opens(HEAD "]."
+               "].");
+    lks_tree_t *edited = lks_checkpoint_edit(checkpoint);
+    for (uint8_t i = 0; i < 40; i++) {
+        const int64_t shape[] = {1};
+        lks_tensor_t tensor;
+        assert_ok(lks_tensor_create(lks_device_host(), LKS_DTYPE_U8, 1, shape, &tensor));
+        *(uint8_t *)lks_tensor_data(&tensor) = i;
+        lks_value_append(edited, lks_tree_root(edited), lks_value_tensor_from(edited, &tensor));
+        lks_tensor_release(&tensor);
+    }
+    const char *copy = test_temp_path("b.pt");
+    assert_ok(lks_checkpoint_save(copy, edited, NULL));
+    lks_checkpoint_close(checkpoint);
+    assert_ok(lks_checkpoint_open(copy, NULL, &checkpoint));
+    lks_tensor_t last;
+    assert_ok(lks_checkpoint_tensor(checkpoint, lks_value_at(root(), 39), "x", &last));
+    cr_assert_eq(*(const uint8_t *)lks_tensor_data(&last), 39);
+}
+
 Test(torch_legacy, what_follows_the_last_storage_is_ignored)
 {
     opens(HEAD FLOATS "." KEYS_0 COUNT("\4") NUMBERS "trailing");
