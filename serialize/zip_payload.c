@@ -8,24 +8,33 @@
 #include <stdlib.h>
 #include <zlib.h>
 
+#define BUFFER_SIZE ((size_t)32 << 10)
+
 /* zlib counts in 32 bits: give it pieces. */
 static uInt piece(uint64_t nbytes)
 {
     return nbytes < UINT_MAX ? (uInt)nbytes : UINT_MAX;
 }
 
+/* One call of inflate: takes from the `*stored` bytes that are left, and gives of the `*size` that are wanted. */
+static int inflate_piece(z_stream *stream, uint64_t *stored, uint64_t *size, uint64_t most)
+{
+    uInt in = piece(*stored), out = piece(*size < most ? *size : most);
+    stream->avail_in = in;
+    stream->avail_out = out;
+    int rc = inflate(stream, Z_NO_FLUSH);
+    *stored -= in - stream->avail_in;
+    *size -= out - stream->avail_out;
+    return rc == Z_STREAM_END && (*stored > 0 || *size > 0) ? Z_DATA_ERROR : rc;
+}
+
 static int inflate_all(z_stream *stream, uint64_t stored, uint64_t size)
 {
     int rc = Z_OK;
     while (rc == Z_OK) {
-        uInt in = piece(stored), out = piece(size);
-        stream->avail_in = in;
-        stream->avail_out = out;
-        rc = inflate(stream, Z_NO_FLUSH);
-        stored -= in - stream->avail_in;
-        size -= out - stream->avail_out;
+        rc = inflate_piece(stream, &stored, &size, UINT64_MAX);
     }
-    return rc == Z_STREAM_END && (stored > 0 || size > 0) ? Z_DATA_ERROR : rc;
+    return rc;
 }
 
 /* The first `nbytes` bytes; Z_STREAM_END where these are all, or are enough. */
@@ -66,6 +75,39 @@ lks_status_t lks_zip_inflate_start(const lks_zip_t *zip, const lks_zip_entry_t *
                                    size_t nbytes)
 {
     return inflate_status(entry, inflate_entry(zip, entry, out, nbytes));
+}
+
+/* All of it, a buffer at a time. */
+static int inflate_through(z_stream *stream, const lks_zip_entry_t *entry, uint32_t *crc)
+{
+    unsigned char buffer[BUFFER_SIZE];
+    uint64_t stored = entry->stored, size = entry->size;
+    int rc = Z_OK;
+    while (rc == Z_OK) {
+        stream->next_out = buffer;
+        rc = inflate_piece(stream, &stored, &size, sizeof buffer);
+        *crc = lks_crc32(*crc, buffer, (size_t)(stream->next_out - buffer));
+    }
+    return rc;
+}
+
+lks_status_t lks_zip_crc(const lks_zip_t *zip, const lks_zip_entry_t *entry, uint32_t *out)
+{
+    const unsigned char *data = zip->data + entry->data;
+    z_stream stream = {.next_in = (z_const Bytef *)(uintptr_t)data};
+    uint32_t crc = 0;
+    if (!entry->deflated) {
+        *out = lks_crc32(0, data, (size_t)entry->size);
+        return LKS_OK;
+    }
+    if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) {
+        return inflate_status(entry, Z_MEM_ERROR);
+    }
+    int rc = inflate_through(&stream, entry, &crc);
+    (void)inflateEnd(&stream);
+    LKS_TRY(inflate_status(entry, rc));
+    *out = crc;
+    return LKS_OK;
 }
 
 static lks_status_t check_crc(const lks_zip_entry_t *entry, const unsigned char *data)

@@ -63,7 +63,11 @@ LKS_NODISCARD lks_status_t lks_zip_read(const lks_zip_t *zip, const lks_zip_entr
 LKS_NODISCARD lks_status_t lks_zip_inflate(const lks_zip_t *zip, const lks_zip_entry_t *entry,
                                            void *out);
 
-/** The same for its first `nbytes` <= entry->size bytes alone. */
+/** The CRC-32 of a checked record's bytes, inflated or not; takes no memory. Errors: as lks_zip_inflate. */
+LKS_NODISCARD lks_status_t lks_zip_crc(const lks_zip_t *zip, const lks_zip_entry_t *entry,
+                                       uint32_t *out);
+
+/** lks_zip_inflate of the first `nbytes` <= entry->size bytes alone. */
 LKS_NODISCARD lks_status_t lks_zip_inflate_start(const lks_zip_t *zip, const lks_zip_entry_t *entry,
                                                  void *out, size_t nbytes);
 

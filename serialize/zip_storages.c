@@ -79,44 +79,22 @@ static void settle(lks_zip_storage_t *item)
     atomic_store(&item->state, good ? RECORD_GOOD : RECORD_BAD);
 }
 
-/* Of a record that no storage lies in: inflated to be checked, and forgotten. */
-static lks_status_t check_deflated(const lks_zip_storages_t *storages, lks_zip_storage_t *item)
+/* Headers that contradict each other are found late, in what was a good archive so far. */
+static lks_status_t check_headers(const lks_zip_storages_t *storages, const lks_zip_storage_t *item)
 {
-    const unsigned char *data;
-    void *owned;
-    LKS_TRY(lks_zip_read(storages->zip, item->entry, storages->memory_left, &data, &owned));
-    free(owned);
-    atomic_store(&item->crc, item->entry->crc);
-    settle(item);
-    return LKS_OK;
+    return lks_zip_check(storages->zip, item->entry) == LKS_OK ? LKS_OK : LKS_ERR_CORRUPT;
 }
 
-/* Two threads may checksum one record at once: they find the same. Filling memory is done by one. */
-static lks_status_t verify(lks_zip_storages_t *storages, lks_zip_storage_t *item)
+/* What the checksum of a record says, without keeping a byte of it. Two threads may look at one record at once: they
+ * find the same. */
+static lks_status_t verify(const lks_zip_storages_t *storages, lks_zip_storage_t *item)
 {
-    const lks_zip_t *zip = storages->zip;
-    if (lks_zip_check(zip, item->entry) != LKS_OK) {
-        return LKS_ERR_CORRUPT;
-    }
-    if (!item->memory && item->entry->deflated) {
-        return check_deflated(storages, item);
-    }
-    if (!item->memory) {
-        const unsigned char *data = zip->data + item->entry->data;
-        atomic_store(&item->crc, lks_crc32(0, data, (size_t)item->entry->size));
-        settle(item);
-        return LKS_OK;
-    }
-    lks_status_t status = LKS_OK;
-    (void)pthread_mutex_lock(&storages->fill);
-    if (atomic_load(&item->state) == RECORD_UNSEEN) {
-        status = fill_memory(zip, item);
-        if (status == LKS_OK) {
-            settle(item);
-        }
-    }
-    (void)pthread_mutex_unlock(&storages->fill);
-    return status;
+    uint32_t crc;
+    LKS_TRY(check_headers(storages, item));
+    LKS_TRY(lks_zip_crc(storages->zip, item->entry, &crc));
+    atomic_store(&item->crc, crc);
+    settle(item);
+    return LKS_OK;
 }
 
 /* Puts "'a.pt': tensor 'fc.0.weight' (record data/3) is corrupt" in front, or what is known of that. */
@@ -133,29 +111,56 @@ static lks_status_t name_corrupt(const lks_zip_storages_t *storages, const lks_z
     return lks_error_prefix(LKS_ERR_CORRUPT, "'%s': record %.*s is corrupt", path, length, below);
 }
 
+/* `status` of looking at a record, or what its checksum said then. */
+static lks_status_t answer(const lks_zip_storages_t *storages, const lks_zip_storage_t *item,
+                           lks_status_t status, const char *name)
+{
+    if (status == LKS_OK && atomic_load(&item->state) == RECORD_BAD) {
+        status = lks_fail(LKS_ERR_CORRUPT, "CRC-32 is %08" PRIx32 ", the archive says %08" PRIx32,
+                          atomic_load(&item->crc), item->entry->crc);
+    }
+    return status == LKS_ERR_CORRUPT ? name_corrupt(storages, item, name) : status;
+}
+
 static lks_status_t check_record(void *context, size_t index, const char *name)
 {
     lks_zip_storages_t *storages = context;
     lks_zip_storage_t *item = &storages->items[index];
-    if (atomic_load(&item->state) == RECORD_UNSEEN) {
-        lks_status_t status = verify(storages, item);
-        if (status != LKS_OK) {
-            return status == LKS_ERR_CORRUPT ? name_corrupt(storages, item, name) : status;
-        }
-    }
-    if (atomic_load(&item->state) == RECORD_GOOD) {
+    bool unseen = atomic_load(&item->state) == RECORD_UNSEEN;
+    return answer(storages, item, unseen ? verify(storages, item) : LKS_OK, name);
+}
+
+/* Done by one thread. A record that is known to be bad is left alone. */
+static lks_status_t fill(lks_zip_storages_t *storages, lks_zip_storage_t *item)
+{
+    if (atomic_load(&item->filled) || atomic_load(&item->state) == RECORD_BAD) {
         return LKS_OK;
     }
-    (void)lks_fail(LKS_ERR_CORRUPT, "CRC-32 is %08" PRIx32 ", the archive says %08" PRIx32,
-                   atomic_load(&item->crc), item->entry->crc);
-    return name_corrupt(storages, item, name);
+    LKS_TRY(check_headers(storages, item));
+    LKS_TRY(fill_memory(storages->zip, item));
+    settle(item);
+    atomic_store(&item->filled, true);
+    return LKS_OK;
 }
 
 /* Storages that were added to the tree since are none of the archive's. */
 static lks_status_t load(void *context, size_t index, const char *name)
 {
-    const lks_zip_storages_t *storages = context;
-    return index < storages->count ? check_record(context, index, name) : LKS_OK;
+    lks_zip_storages_t *storages = context;
+    if (index >= storages->count) {
+        return LKS_OK;
+    }
+    lks_zip_storage_t *item = &storages->items[index];
+    if (!item->memory) {
+        return check_record(context, index, name);
+    }
+    lks_status_t status = LKS_OK;
+    if (!atomic_load(&item->filled)) {
+        (void)pthread_mutex_lock(&storages->fill);
+        status = fill(storages, item);
+        (void)pthread_mutex_unlock(&storages->fill);
+    }
+    return answer(storages, item, status, name);
 }
 
 /* Pages of private memory go back to the system; the next load fills them anew. */
@@ -167,7 +172,7 @@ static void unload(void *context, size_t index)
         return;
     }
     (void)pthread_mutex_lock(&storages->fill);
-    atomic_store(&item->state, RECORD_UNSEEN);
+    atomic_store(&item->filled, false);
     (void)madvise(item->memory->data, item->memory->size, MADV_DONTNEED);
     (void)pthread_mutex_unlock(&storages->fill);
 }
@@ -186,10 +191,9 @@ static void get_check(void *context, size_t index, lks_check_t *out)
     const lks_zip_storages_t *storages = context;
     const lks_zip_storage_t *item = &storages->items[index];
     const lks_zip_entry_t *entry = item->entry;
-    bool in_place = !item->memory && !entry->deflated;
     *out = (lks_check_t){.place = entry->header,
                          .nbytes = entry->size,
-                         .data = in_place ? storages->zip->data + entry->data : NULL,
+                         .data = entry->deflated ? NULL : storages->zip->data + entry->data,
                          .known = atomic_load(&item->state) != RECORD_UNSEEN};
 }
 

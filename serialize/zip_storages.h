@@ -29,9 +29,10 @@ typedef struct lks_zip_storage {
     const lks_zip_entry_t *entry;
     lks_memory_t *memory; /* to be filled; NULL: in the map */
     size_t skip, nbytes;
-    size_t swap; /* bytes that turn around together */
-    _Atomic int state;
+    size_t swap;          /* bytes that turn around together */
+    _Atomic int state;    /* of the checksum */
     _Atomic uint32_t crc; /* found, where the state is bad */
+    _Atomic bool filled;  /* the memory is */
 } lks_zip_storage_t;
 
 typedef struct lks_zip_storages {

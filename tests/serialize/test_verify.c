@@ -6,6 +6,7 @@
 #include "serialize/zip_read.h"
 
 #include <lockstep/state_dict.h>
+#include <pthread.h>
 
 static const size_t sizes[] = {100, 20000000, 0, 9000000, 7, 70000};
 enum { COUNT = sizeof sizes / sizeof *sizes };
@@ -149,6 +150,84 @@ Test(verify, records_that_no_tensor_lies_in_are_verified)
     assert_fails(lks_checkpoint_verify(checkpoint, NULL, &report), LKS_ERR_CORRUPT,
                  "record data/0 is corrupt: CRC-32 is");
     cr_assert_eq(report.bad, 2);
+}
+
+/* One tensor of four floats, in a record that has to be unpacked. */
+static void open_deflated(const float numbers[4])
+{
+    static const char pickle[] =
+        "ctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\n"
+        "X\1\0\0\0000X\3\0\0\0cpuK\4tQK\0K\4\x85K\1\x85\x89"
+        "ccollections\nOrderedDict\n)RtR.";
+    const test_record_t records[] = {{.name = "archive/data/0",
+                                      .data = numbers,
+                                      .nbytes = 4 * sizeof *numbers,
+                                      .deflate = true}};
+    lks_strbuf_t archive = test_torch_zip(pickle, sizeof pickle - 1, records, 1);
+    test_write_file(path, archive.data, archive.length);
+    lks_strbuf_fini(&archive);
+    reopen();
+}
+
+static const float *numbers_at(void)
+{
+    return lks_storage_data(lks_tree_storage(lks_checkpoint_tree(checkpoint), 0)->storage);
+}
+
+Test(verify, unpacks_without_keeping)
+{
+    const float numbers[] = {1, 2, 3, 4};
+    open_deflated(numbers);
+    assert_ok(lks_checkpoint_verify(checkpoint, NULL, &report));
+    cr_assert_eq(report.records, 3);
+    cr_assert_eq(numbers_at()[3], 0, "nobody asked for the elements");
+    lks_tensor_t tensor;
+    assert_ok(lks_checkpoint_tensor(checkpoint, lks_tree_root(lks_checkpoint_tree(checkpoint)), "x",
+                                    &tensor));
+    cr_assert_eq(numbers_at()[3], 4);
+}
+
+Test(verify, needs_no_memory_for_what_no_tensor_lies_in)
+{
+    static char zeros[3 << 20];
+    const test_record_t records[] = {
+        {.name = "archive/extra/x", .data = zeros, .nbytes = sizeof zeros, .deflate = true}};
+    lks_strbuf_t archive = test_torch_zip("N.", 2, records, 1);
+    test_write_file(path, archive.data, archive.length);
+    lks_strbuf_fini(&archive);
+    teardown();
+    lks_checkpoint_limits_t limits = lks_checkpoint_limits_default();
+    limits.memory = 1 << 20;
+    assert_ok(lks_checkpoint_open(path, &limits, &checkpoint));
+    assert_ok(lks_checkpoint_verify(checkpoint, NULL, &report));
+    cr_assert_eq(report.records, 3);
+}
+
+static _Atomic bool stop;
+
+static void *unload_again_and_again(void *unused)
+{
+    while (!stop) {
+        lks_checkpoint_unload(checkpoint, 0);
+    }
+    return unused;
+}
+
+Test(verify, giving_memory_back_meanwhile_is_no_corruption)
+{
+    const float numbers[] = {1, 2, 3, 4};
+    open_deflated(numbers);
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, unload_again_and_again, NULL), 0);
+    lks_status_t status = LKS_OK;
+    for (int i = 0; i < 100000 && status == LKS_OK; i++) {
+        const void *data;
+        size_t nbytes;
+        status = lks_checkpoint_storage(checkpoint, 0, "x", &data, &nbytes);
+    }
+    stop = true;
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    assert_ok(status);
 }
 
 Test(verify, headers_that_contradict_each_other_are_found_with_their_record)
