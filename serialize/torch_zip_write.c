@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* torch_zip_write.c - writing; see torch_zip.h. */
 #include "serialize/torch_zip_write.h"
+#include "serialize/cast.h"
 #include "serialize/check.h"
 #include "serialize/crc32.h"
 #include "serialize/hashmap.h"
@@ -11,12 +12,15 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ROOT_MAX 255      /* a file's name is no longer */
 #define NAME_MAX_BELOW 32 /* of a record: "/.data/serialization_id", "/data/12345678901" */
 
 #define SERIALIZATION_ID_SIZE 48
+
+#define LOADED_MAX ((uint64_t)8 << 20) /* bytes that are in memory for the writer's sake at once */
 
 /* The file's name without its last extension, as torch; "archive" where that would be no fit folder. */
 static void root_of(const char *path, char root[ROOT_MAX + 1])
@@ -135,14 +139,46 @@ static const lks_storage_t *storage_of(const lks_torch_writer_t *torch, size_t k
     return lks_tree_storage(torch->tree, torch->order[key])->storage;
 }
 
-/* All bytes are valid before the first is written: a corrupt source is found with the disk untouched. */
-static lks_status_t load_storages(const lks_torch_writer_t *torch, size_t threads)
+/* Whether the bytes of a storage are in memory only as long as it is loaded. */
+static bool takes_memory(const lks_tree_t *tree, size_t index)
 {
-    LKS_TRY(lks_checks_run_storages(torch->tree, torch->order, torch->count, threads));
-    for (size_t key = 0; key < torch->count; key++) {
-        LKS_TRY(lks_tree_load_storage(torch->tree, torch->order[key], NULL));
+    size_t checked;
+    (void)lks_check_count(tree, &checked);
+    if (lks_cast_of(tree, index)) {
+        return true;
     }
-    return LKS_OK;
+    if (!tree->unload || index >= checked) {
+        return false;
+    }
+    const lks_check_t check = lks_check_get(tree, index);
+    uintptr_t from = (uintptr_t)check.data;
+    uintptr_t at = (uintptr_t)lks_storage_data(tree->storages[index].storage);
+    return !check.data || at < from || at - from >= check.nbytes;
+}
+
+/* What lies in the file is verified before the first byte is written: a corrupt source is found with the disk
+ * untouched. */
+static lks_status_t verify_mapped(const lks_torch_writer_t *torch, size_t threads)
+{
+    const lks_tree_t *tree = torch->tree;
+    size_t *mapped = calloc(torch->count + 1, sizeof *mapped), count = 0;
+    if (!mapped) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "writing %zu storages: out of memory", torch->count);
+    }
+    for (size_t key = 0; key < torch->count; key++) {
+        if (!takes_memory(tree, torch->order[key])) {
+            mapped[count++] = torch->order[key];
+        }
+    }
+    lks_status_t status = lks_checks_run_storages(tree, mapped, count, threads);
+    for (size_t i = 0; i < count && status == LKS_OK; i++) {
+        status = lks_tree_load_storage(tree, mapped[i], NULL);
+        if (status == LKS_OK) {
+            lks_tree_unload_storage(tree, mapped[i]);
+        }
+    }
+    free(mapped);
+    return status;
 }
 
 static lks_status_t reserve(const lks_torch_writer_t *torch, const char *root, size_t pickle_size,
@@ -155,15 +191,61 @@ static lks_status_t reserve(const lks_torch_writer_t *torch, const char *root, s
     return lks_sink_reserve(sink, total);
 }
 
+/* Storages on their way into the archive. */
+typedef struct transfer {
+    const lks_torch_writer_t *torch;
+    lks_torch_zip_writer_t *writer;
+    size_t first, next; /* keys of those that are loaded and wait */
+    uint64_t nbytes;    /* that they take */
+} transfer_t;
+
+static void unload(transfer_t *transfer)
+{
+    for (; transfer->first < transfer->next; transfer->first++) {
+        lks_tree_unload_storage(transfer->torch->tree, transfer->torch->order[transfer->first]);
+    }
+    transfer->nbytes = 0;
+}
+
+static lks_status_t add_storage(transfer_t *transfer)
+{
+    const lks_torch_writer_t *torch = transfer->torch;
+    size_t key = transfer->next, index = torch->order[key];
+    const lks_storage_t *storage = storage_of(torch, key);
+    size_t nbytes = lks_storage_nbytes(storage);
+    size_t taken = takes_memory(torch->tree, index) ? nbytes : 0;
+    if (transfer->nbytes > 0 && taken > LOADED_MAX - transfer->nbytes) {
+        LKS_TRY(lks_zip_writer_flush(&transfer->writer->zip));
+        unload(transfer);
+    }
+    LKS_TRY(lks_tree_load_storage(torch->tree, index, NULL));
+    transfer->next++;
+    /* One that is larger than all of them may be has no other beside it. */
+    transfer->nbytes += taken < LOADED_MAX ? taken : LOADED_MAX - transfer->nbytes;
+    lks_torch_zip_add(transfer->writer, key, lks_storage_data(storage), nbytes);
+    return LKS_OK;
+}
+
+static lks_status_t write_storages(const lks_torch_writer_t *torch, lks_torch_zip_writer_t *writer)
+{
+    transfer_t transfer = {.torch = torch, .writer = writer};
+    lks_status_t status = LKS_OK;
+    while (transfer.next < torch->count && status == LKS_OK) {
+        status = add_storage(&transfer);
+    }
+    if (status == LKS_OK) {
+        status = lks_zip_writer_flush(&writer->zip);
+    }
+    unload(&transfer);
+    return status;
+}
+
 static lks_status_t write_records(const lks_torch_writer_t *torch, const lks_strbuf_t *pickle,
                                   const char *root, lks_sink_t *sink)
 {
     lks_torch_zip_writer_t writer = lks_torch_zip_begin(sink, root, pickle);
-    for (size_t key = 0; key < torch->count; key++) {
-        const lks_storage_t *storage = storage_of(torch, key);
-        lks_torch_zip_add(&writer, key, lks_storage_data(storage), lks_storage_nbytes(storage));
-    }
-    lks_status_t status = lks_torch_zip_end(&writer);
+    lks_status_t status = write_storages(torch, &writer);
+    status = status == LKS_OK ? lks_torch_zip_end(&writer) : status;
     lks_torch_zip_fini(&writer);
     return status;
 }
@@ -180,7 +262,7 @@ lks_status_t lks_torch_zip_save(const lks_tree_t *tree, const char *path,
     lks_strbuf_t pickle = {0};
     lks_status_t status;
     LKS_GOTO(lks_pickle_write(lks_tree_root(tree), &hooks, &pickle), free_pickle);
-    LKS_GOTO(load_storages(&torch, lks_sink_threads(sink)), free_pickle);
+    LKS_GOTO(verify_mapped(&torch, lks_sink_threads(sink)), free_pickle);
     LKS_GOTO(reserve(&torch, root, pickle.length, sink), free_pickle);
     status = write_records(&torch, &pickle, root, sink);
 

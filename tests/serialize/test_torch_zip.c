@@ -2,12 +2,14 @@
 /* torch's archives made by hand: what is refused, what is verified when, and what the writer lays out. */
 #include "core/thread.h"
 #include "serialize/tree_text.h"
+#include "serialize/value_node.h"
 #include "serialize/zip_maker.h"
 #include "serialize/zip_read.h"
 #include "support/support.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #define LITERAL(text) (text), sizeof(text) - 1
 
@@ -553,5 +555,54 @@ Test(torch_zip, parameters_and_attributes_survive)
         cr_assert_eq(lks_value_tensor_attributes(value) != NULL, (kind & 4) != 0);
     }
     cr_assert_eq(lks_value_find(root(), "tied"), lks_value_find(root(), "t7"));
+    lks_tree_destroy(tree);
+}
+
+/* --- writing ------------------------------------------------------------------------------------ */
+
+static size_t loaded, most_loaded;
+
+static lks_status_t load_large(void *context, size_t index, const char *name)
+{
+    (void)name;
+    loaded += lks_storage_nbytes(lks_tree_storage(context, index)->storage);
+    most_loaded = loaded > most_loaded ? loaded : most_loaded;
+    return LKS_OK;
+}
+
+static void unload_large(void *context, size_t index)
+{
+    loaded -= lks_storage_nbytes(lks_tree_storage(context, index)->storage);
+}
+
+Test(torch_zip, few_bytes_are_loaded_at_once_to_be_written)
+{
+    enum { MEBI = 1 << 20 };
+    lks_tree_t *tree;
+    assert_ok(lks_tree_create(&tree));
+    lks_value_t *list = lks_value_list(tree);
+    lks_tree_set_root(tree, list);
+    for (int i = 0; i < 40; i++) {
+        lks_tensor_t tensor;
+        const int64_t numel = i == 20 ? 20 * MEBI : i % 2 ? 3 * MEBI : 10;
+        assert_ok(lks_tensor_create(lks_device_host(), LKS_DTYPE_U8, 1, &numel, &tensor));
+        memset(lks_tensor_data(&tensor), i, (size_t)numel);
+        lks_value_append(tree, list, lks_value_tensor_from(tree, &tensor));
+        lks_tensor_release(&tensor);
+    }
+    const char *once = test_temp_path("once.pt"), *pieces = test_temp_path("pieces/once.pt");
+    cr_assert_eq(mkdir(test_temp_path("pieces"), 0700), 0);
+    assert_ok(lks_checkpoint_save(once, tree, NULL));
+    tree->load = load_large;
+    tree->unload = unload_large;
+    tree->load_context = tree;
+    assert_ok(lks_checkpoint_save(pieces, tree, NULL));
+    cr_assert_eq(loaded, 0);
+    cr_assert_eq(most_loaded, 20 * MEBI); /* the one that is larger than what may be loaded */
+    size_t sizes[2];
+    unsigned char *files[] = {test_read_file(once, &sizes[0]), test_read_file(pieces, &sizes[1])};
+    cr_assert(sizes[0] == sizes[1] && memcmp(files[0], files[1], sizes[0]) == 0);
+    free(files[0]);
+    free(files[1]);
     lks_tree_destroy(tree);
 }
