@@ -141,7 +141,7 @@ lks_status_t lks_checkpoint_storage(lks_checkpoint_t *checkpoint, size_t index, 
                         lks_checkpoint_path(checkpoint), lks_tree_storage_count(checkpoint->tree),
                         index);
     }
-    LKS_TRY(lks_tree_load_storage(checkpoint->tree, index, name));
+    LKS_TRY(lks_tree_show_storage(checkpoint->tree, index, name));
     *data = lks_storage_data(storage->storage);
     *nbytes = lks_storage_nbytes(storage->storage);
     return LKS_OK;
@@ -186,14 +186,14 @@ lks_status_t lks_checkpoint_elements(lks_checkpoint_t *checkpoint, const lks_val
 {
     LKS_TRY(check_tensor(checkpoint, value, name));
     const lks_value_tensor_t *tensor = lks_value_tensor(value);
-    LKS_TRY(lks_tree_load_storage(checkpoint->tree, tensor->storage, name));
+    LKS_TRY(lks_tree_show_storage(checkpoint->tree, tensor->storage, name));
     return lks_tensor_pack(checkpoint->tree, tensor, write, context);
 }
 
 void lks_checkpoint_unload(lks_checkpoint_t *checkpoint, size_t index)
 {
     if (index < lks_tree_storage_count(checkpoint->tree)) {
-        lks_tree_unload_storage(checkpoint->tree, index);
+        lks_tree_hide_storage(checkpoint->tree, index);
     }
 }
 

@@ -2,6 +2,7 @@
 /* parts.c - see parts.h. */
 #include "serialize/parts.h"
 #include "core/checked.h"
+#include "serialize/cast.h"
 #include "serialize/value_copy.h"
 
 #include <stdlib.h>
@@ -119,8 +120,8 @@ lks_status_t lks_parts_load(void *context, size_t storage, const char *name)
     if (!origin) {
         return LKS_OK;
     }
-    return lks_tree_load_storage(lks_checkpoint_tree(parts->items[origin->part].checkpoint),
-                                 origin->index, name);
+    return lks_tree_load_raw(lks_checkpoint_tree(parts->items[origin->part].checkpoint),
+                             origin->index, name);
 }
 
 void lks_parts_unload(void *context, size_t storage)
@@ -128,7 +129,7 @@ void lks_parts_unload(void *context, size_t storage)
     const lks_parts_t *parts = context;
     const struct lks_part_storage *origin = origin_of(parts, storage);
     if (origin) {
-        lks_tree_unload_storage(lks_checkpoint_tree(parts->items[origin->part].checkpoint),
-                                origin->index);
+        lks_tree_unload_raw(lks_checkpoint_tree(parts->items[origin->part].checkpoint),
+                            origin->index);
     }
 }

@@ -175,7 +175,7 @@ static lks_status_t verify(const job_t *job, size_t threads)
         size_t index = job->wanted[i];
         status = index < job->checked ? lks_check_verdict(job->tree, index, &names) : LKS_OK;
         if (status == LKS_OK) {
-            status = lks_tree_load_storage(job->tree, index, NULL);
+            status = lks_tree_show_storage(job->tree, index, NULL);
         }
     }
     lks_storage_names_destroy(names);

@@ -7,6 +7,7 @@
 #include "serialize/pack.h"
 #include "serialize/places.h"
 #include "serialize/utf8.h"
+#include "serialize/value_node.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,8 +141,10 @@ static lks_status_t set_aliases_aside(lks_safetensors_plan_t *plan)
 
 static lks_status_t count_users(lks_safetensors_plan_t *plan)
 {
-    plan->users = calloc(lks_tree_storage_count(plan->tree) + 1, sizeof *plan->users);
-    if (!plan->users) {
+    size_t room = lks_tree_storage_count(plan->tree) + 1;
+    plan->users = calloc(room, sizeof *plan->users);
+    plan->held = calloc(room, sizeof *plan->held);
+    if (!plan->users || !plan->held) {
         return no_memory();
     }
     for (size_t i = 0; i < plan->count; i++) {
@@ -197,7 +200,13 @@ lks_status_t lks_safetensors_plan_init(const lks_tree_t *tree, const lks_save_op
 
 void lks_safetensors_plan_fini(lks_safetensors_plan_t *plan)
 {
+    for (size_t i = 0; plan->held && i < lks_tree_storage_count(plan->tree); i++) {
+        if (plan->held[i]) {
+            lks_tree_unload_storage(plan->tree, i); /* writing ended early */
+        }
+    }
     free(plan->items);
     free(plan->users);
+    free(plan->held);
     *plan = (lks_safetensors_plan_t){0};
 }

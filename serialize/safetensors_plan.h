@@ -23,6 +23,7 @@ typedef struct lks_safetensors_plan {
     size_t aliases; /* behind them */
     const lks_value_t *metadata; /* a dict of str; NULL: there is none */
     size_t *users;               /* by storage of the tree: items that are still to be written */
+    bool *held;                  /* by storage: it is loaded for the sake of those */
 } lks_safetensors_plan_t;
 
 /** Decides. `*out` is to be cleared also on failure. Errors: UNSUPPORTED, NO_MEMORY. */

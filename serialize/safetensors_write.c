@@ -166,12 +166,20 @@ static bool is_large(const lks_safetensors_item_t *item)
 
 static lks_status_t load(const writer_t *writer, const lks_safetensors_item_t *item)
 {
-    return lks_tree_load_storage(writer->plan->tree, item->tensor->storage, item->name.text);
+    const lks_tree_t *tree = writer->plan->tree;
+    bool *held = &writer->plan->held[item->tensor->storage];
+    LKS_TRY(lks_tree_load_storage(tree, item->tensor->storage, item->name.text));
+    if (*held) {
+        lks_tree_unload_storage(tree, item->tensor->storage); /* once is enough */
+    }
+    *held = true;
+    return LKS_OK;
 }
 
 static void unload(const writer_t *writer, const lks_safetensors_item_t *item)
 {
     if (--writer->plan->users[item->tensor->storage] == 0) {
+        writer->plan->held[item->tensor->storage] = false;
         lks_tree_unload_storage(writer->plan->tree, item->tensor->storage);
     }
 }

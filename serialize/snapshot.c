@@ -103,8 +103,10 @@ static lks_status_t copy_bytes(lks_snapshot_t *snapshot, const lks_tree_t *tree,
         }
         size_t nbytes = lks_storage_nbytes(tree->storages[i].storage);
         LKS_TRY(lks_tree_load_storage(tree, i, NULL));
-        LKS_TRY(copy_storage(&snapshot->tree->storages[map[i]], snapshot->memory + at));
+        lks_status_t status =
+            copy_storage(&snapshot->tree->storages[map[i]], snapshot->memory + at);
         lks_tree_unload_storage(tree, i);
+        LKS_TRY(status);
         at += (nbytes + ALIGNMENT) & ~(ALIGNMENT - 1);
     }
     return LKS_OK;

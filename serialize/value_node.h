@@ -99,6 +99,7 @@ struct lks_tree {
     void (*unload)(void *context, size_t index);
     const struct lks_checks *checks; /* for many at once (check.h; optional) */
     void *load_context;
+    struct lks_loads *loads; /* who looks at which storages (tree_load.c) */
 
     lks_tensor_node_t *tensors; /* the last that was made */
     struct lks_cast *
@@ -124,13 +125,28 @@ void lks_tree_replace_storage(lks_tree_t *tree, size_t index, lks_storage_t *sto
 lks_value_t *lks_value_bare_storage(lks_tree_t *tree, lks_value_t *class, size_t index,
                                     int64_t numel, const int64_t *offset);
 
-/** Makes the bytes of a storage valid; see lks_tree::load. */
+typedef struct lks_loads lks_loads_t;
+
+/** Makes the bytes of a storage valid (see lks_tree::load) until they are unloaded as often as they were loaded.
+ *  Nothing is to be unloaded after an error. Threads: any. */
 LKS_NODISCARD lks_status_t lks_tree_load_storage(const lks_tree_t *tree, size_t index,
                                                  const char *name);
 
-/** Gives back what loading a storage took, once nobody looks at its bytes; the next load brings them back. For
- *  those who go through a checkpoint that is larger than the memory. */
+/** The last of those who loaded a storage gives back what that took; the next load brings the bytes back. For those who
+ *  go through a checkpoint that is larger than the memory. */
 void lks_tree_unload_storage(const lks_tree_t *tree, size_t index);
+
+/** The same for bytes that are handed out: they stay valid, whatever others unload, until they are hidden once. */
+LKS_NODISCARD lks_status_t lks_tree_show_storage(const lks_tree_t *tree, size_t index,
+                                                 const char *name);
+void lks_tree_hide_storage(const lks_tree_t *tree, size_t index);
+
+/** Of the tree itself. */
+LKS_NODISCARD lks_status_t lks_tree_init_loads(lks_tree_t *tree);
+void lks_tree_fini_loads(lks_tree_t *tree);
+
+/** Room for that many storages. False after failing the tree. */
+bool lks_tree_reserve_loads(lks_tree_t *tree, size_t capacity);
 
 /** Records the tree's first error; later ones are dropped. */
 void lks_tree_fail(lks_tree_t *tree, lks_status_t status, const char *format, ...) LKS_PRINTF(3, 4);

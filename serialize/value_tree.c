@@ -13,7 +13,8 @@
 lks_status_t lks_tree_create_limited(const lks_checkpoint_limits_t *limits, lks_tree_t **out)
 {
     lks_tree_t *tree = calloc(1, sizeof *tree);
-    if (!tree) {
+    if (!tree || lks_tree_init_loads(tree) != LKS_OK) {
+        free(tree);
         return lks_fail(LKS_ERR_NO_MEMORY, "value tree: out of memory");
     }
     lks_arena_init(&tree->arena, 0, limits->memory);
@@ -39,6 +40,7 @@ void lks_tree_destroy(lks_tree_t *tree)
     for (size_t i = 0; i < tree->storage_count; i++) {
         lks_storage_release(tree->storages[i].storage);
     }
+    lks_tree_fini_loads(tree);
     lks_intmap_fini(&tree->storage_index);
     lks_arena_fini(&tree->arena);
     free(tree);
@@ -147,33 +149,6 @@ const lks_tree_storage_t *lks_tree_storage(const lks_tree_t *tree, size_t index)
     return index < tree->storage_count ? &tree->storages[index] : NULL;
 }
 
-lks_status_t lks_tree_load_storage(const lks_tree_t *tree, size_t index, const char *name)
-{
-    lks_cast_t *cast = lks_cast_of(tree, index);
-    return cast ? lks_cast_load(cast, tree, index, name) : lks_tree_load_raw(tree, index, name);
-}
-
-lks_status_t lks_tree_load_raw(const lks_tree_t *tree, size_t index, const char *name)
-{
-    return tree->load ? tree->load(tree->load_context, index, name) : LKS_OK;
-}
-
-void lks_tree_unload_storage(const lks_tree_t *tree, size_t index)
-{
-    lks_cast_t *cast = lks_cast_of(tree, index);
-    if (cast) {
-        lks_cast_unload(cast);
-    }
-    lks_tree_unload_raw(tree, index);
-}
-
-void lks_tree_unload_raw(const lks_tree_t *tree, size_t index)
-{
-    if (tree->unload) {
-        tree->unload(tree->load_context, index);
-    }
-}
-
 static bool reserve_storage(lks_tree_t *tree)
 {
     if (tree->storage_count < tree->storage_capacity) {
@@ -181,7 +156,7 @@ static bool reserve_storage(lks_tree_t *tree)
     }
     size_t capacity = tree->storage_capacity ? tree->storage_capacity * 2 : 16;
     lks_tree_storage_t *storages = lks_tree_alloc(tree, capacity * sizeof *storages);
-    if (!storages) {
+    if (!storages || !lks_tree_reserve_loads(tree, capacity)) {
         return false;
     }
     if (tree->storage_count > 0) {

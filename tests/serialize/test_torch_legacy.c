@@ -81,7 +81,7 @@ Test(torch_legacy, elements_that_are_not_aligned_are_copied_when_wanted)
     opens(HEAD FLOATS "." KEYS_0 COUNT("\4") NUMBERS);
     cr_assert_str_eq(lks_checkpoint_format(checkpoint), "torch_legacy");
     assert_floats(root(), 3, wanted);
-    lks_tree_unload_storage(tree(), 0);
+    lks_checkpoint_unload(checkpoint, 0);
     const float *memory = lks_storage_data(lks_tree_storage(tree(), 0)->storage);
     cr_assert_eq(memory[1], 0, "its memory was given back");
     assert_floats(root(), 3, wanted);
