@@ -173,6 +173,7 @@ static lks_status_t open_array(lks_origin_t *origin, const lks_checkpoint_limits
     lks_npy_t npy;
     lks_storage_t *storage;
     LKS_TRY(lks_npy_read(origin->source->data, origin->source->size, &npy));
+    tree->unchecked = true;
     LKS_TRY(create_storage(origin->source, &npy, limits->memory, &storage));
     size_t index = lks_tree_append_storage(tree, storage, npy.dtype, "cpu");
     lks_storage_release(storage);

@@ -212,6 +212,7 @@ static lks_status_t open_file(lks_origin_t *origin, const lks_checkpoint_limits_
     *state = file; /* from here on closing frees it */
     LKS_TRY(lks_safetensors_header_read(file->source, limits, tree, &file->header));
     LKS_TRY(create_memory(file));
+    tree->unchecked = true;
     if (file->memory) {
         tree->load = load_copy;
         tree->unload = unload_copy;

@@ -89,6 +89,7 @@ static lks_status_t open_part(sharded_t *sharded, lks_source_t *source, lks_chec
     }
     LKS_TRY(lks_checkpoint_open_source(source, &sharded->left, out));
     const lks_tree_t *tree = lks_checkpoint_tree(*out);
+    sharded->tree->unchecked &= tree->unchecked;
     use_up(&sharded->left.memory, tree->arena.used);
     use_up(&sharded->left.max_nodes, tree->node_count);
     return LKS_OK;
@@ -245,6 +246,7 @@ static lks_status_t open_shards(lks_origin_t *origin, const lks_checkpoint_limit
         return no_memory();
     }
     sharded->tree = tree;
+    tree->unchecked = true; /* unless a shard is not */
     sharded->left = *limits;
     lks_parts_init(tree, &sharded->parts);
     *state = sharded; /* from here on closing frees it */

@@ -52,6 +52,7 @@ void lks_stream_init(lks_source_t *source, lks_tree_t *tree, lks_stream_t *out)
     tree->load = load;
     tree->unload = unload;
     tree->load_context = out;
+    tree->unchecked = true;
 }
 
 void lks_stream_fini(lks_stream_t *stream)

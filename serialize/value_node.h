@@ -99,6 +99,7 @@ struct lks_tree {
     void (*unload)(void *context, size_t index);
     const struct lks_checks *checks; /* for many at once (check.h; optional) */
     void *load_context;
+    bool unchecked;          /* `load` verifies nothing: the format has no checksums */
     struct lks_loads *loads; /* who looks at which storages (tree_load.c) */
 
     lks_tensor_node_t *tensors; /* the last that was made */

@@ -2,7 +2,9 @@
 /* verify.c - every checksum of a file: all of them checked together, then asked for one by one in the file's
  * order. */
 #include "core/checked.h"
+#include "core/parallel.h"
 #include "serialize/check.h"
+#include "serialize/value_node.h"
 
 #include <lockstep/checkpoint.h>
 #include <stdlib.h>
@@ -43,15 +45,43 @@ static lks_status_t list_checks(const lks_tree_t *tree, size_t count, size_t **o
     return LKS_OK;
 }
 
-/* The verdicts, in order. `*first` is the first bad one. */
-static lks_status_t collect(const lks_tree_t *tree, const size_t *indices,
+/* Storages that have to be loaded to be checked. */
+typedef struct trial {
+    const lks_tree_t *tree;
+    const size_t *indices;
+    bool *good; /* by place in `indices` */
+} trial_t;
+
+/* An error is met again, and reported, by whoever asks for the verdict. */
+static void try_storage(void *context, size_t i)
+{
+    const trial_t *trial = context;
+    trial->good[i] = lks_tree_load_storage(trial->tree, trial->indices[i], NULL) == LKS_OK;
+    if (trial->good[i]) {
+        lks_tree_unload_storage(trial->tree, trial->indices[i]);
+    }
+}
+
+static lks_status_t run(const lks_tree_t *tree, const size_t *indices, size_t count, size_t threads,
+                        bool *good)
+{
+    if (tree->checks) {
+        return lks_checks_run(tree, indices, count, threads);
+    }
+    trial_t trial = {.tree = tree, .indices = indices, .good = good};
+    lks_parallel_for(threads > 0 ? threads : lks_allowed_cores(), count, try_storage, &trial);
+    return LKS_OK;
+}
+
+/* The verdicts, in order, on all that are not known to be good. `*first` is the first bad one. */
+static lks_status_t collect(const lks_tree_t *tree, const size_t *indices, const bool *good,
                             const lks_verify_options_t *options, lks_verify_report_t *report,
                             lks_error_t *first)
 {
     lks_storage_names_t *names = NULL;
     lks_status_t status = LKS_OK;
     for (size_t i = 0; i < report->records; i++) {
-        status = lks_check_verdict(tree, indices[i], &names);
+        status = good[i] ? LKS_OK : lks_check_verdict(tree, indices[i], &names);
         if (status != LKS_OK && status != LKS_ERR_CORRUPT && status != LKS_ERR_FORMAT) {
             break; /* nothing is known of this one */
         }
@@ -77,18 +107,25 @@ lks_status_t lks_checkpoint_verify(lks_checkpoint_t *checkpoint,
     const lks_verify_options_t defaults = {0};
     const lks_tree_t *tree = lks_checkpoint_tree(checkpoint);
     options = options ? options : &defaults;
-    lks_verify_report_t found = {.records = lks_check_count(tree, NULL)};
+    lks_verify_report_t found = {.records = tree->unchecked ? 0 : lks_check_count(tree, NULL)};
     lks_error_t first = {.status = LKS_OK};
     size_t *indices;
     LKS_TRY(list_checks(tree, found.records, &indices, &found.nbytes));
     lks_status_t status;
-    LKS_GOTO(lks_checks_run(tree, indices, found.records, options->threads), free_indices);
-    LKS_GOTO(collect(tree, indices, options, &found, &first), free_indices);
+    bool *good = calloc(found.records + 1, sizeof *good);
+    if (!good) {
+        status = lks_fail(LKS_ERR_NO_MEMORY, "verifying %zu records: out of memory", found.records);
+        goto free_indices;
+    }
+    LKS_GOTO(run(tree, indices, found.records, options->threads, good), free_good);
+    LKS_GOTO(collect(tree, indices, good, options, &found, &first), free_good);
     if (report) {
         *report = found;
     }
     status = found.bad > 0 ? lks_error_raise(&first) : LKS_OK;
 
+free_good:
+    free(good);
 free_indices:
     free(indices);
     return status;

@@ -13,7 +13,7 @@
  *   "torch_tar"    the tar archive of torch 0.1, only read
  *   "torchscript"  torch.jit.save, only read: the root is the module, an object with its attributes and submodules as
  *                  state
- *   "npz", "npy"   NumPy's archives, a dict of tensors by name, and its single arrays, only read
+ *   "npz", "npy"   NumPy's archives, a dict of tensors by name, and its single arrays, which are only read
  *   "safetensors"  one file of named tensors, without checksums: the root is an OrderedDict of them, the metadata its
  *                  attribute "__metadata__"
  *   "sharded"      several files and an index of them, in one directory: what transformers writes; written as
@@ -116,7 +116,7 @@ LKS_API const lks_value_t *lks_checkpoint_constants(const lks_checkpoint_t *chec
 /** What lks_checkpoint_verify looked at. */
 typedef struct lks_verify_report {
     size_t
-        records; /**< storages that have to be checked or unpacked, and other records with a checksum */
+        records; /**< with a checksum: storages, and what else an archive has; 0 in formats without */
     uint64_t nbytes; /**< of those */
     size_t bad;
 } lks_verify_report_t;
@@ -131,7 +131,8 @@ typedef struct lks_verify_options {
 } lks_verify_options_t;
 
 /** Verifies every checksum of the file that was not verified yet, those of records that no tensor lies in
- *  included, and unpacks what must be unpacked. Formats without checksums have nothing to be verified. `options` may be NULL. `*report` (may be NULL) is set when all was looked at: with OK, and with the
+ *  included. Formats without checksums have nothing that opening did not verify. Memory is taken for a
+ *  moment at most. `options` may be NULL. `*report` (may be NULL) is set when all was looked at: with OK, and with the
  *  error of the first bad record.
  *  Errors: CORRUPT or FORMAT (the first bad record in the file), NO_MEMORY. */
 LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_verify(lks_checkpoint_t *checkpoint,

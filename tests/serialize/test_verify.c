@@ -279,3 +279,41 @@ Test(verify, storages_that_were_added_since_are_nobodys_records)
     assert_ok(lks_checkpoint_verify(checkpoint, NULL, &report));
     cr_assert_eq(report.records, COUNT + 8 + 4);
 }
+
+static void check_records(const char *file, size_t wanted)
+{
+    char full[512];
+    (void)snprintf(full, sizeof full, "%s/corpus/%s", TEST_DATA_DIR, file);
+    teardown();
+    assert_ok(lks_checkpoint_open(full, NULL, &checkpoint));
+    assert_ok(lks_checkpoint_verify(checkpoint, NULL, &report));
+    cr_assert_eq(report.records, wanted, "%s: %zu", file, report.records);
+    cr_assert_eq(report.nbytes > 0, wanted > 0);
+}
+
+Test(verify, formats_without_checksums_have_no_records)
+{
+    check_records("t113_iris_sd_legacy.pth", 0);
+    check_records("x_tar_sd.pt", 0);
+    check_records("t26_iris.safetensors", 0);
+    check_records("t26_hf_model.safetensors.index.json", 0);
+}
+
+Test(verify, shards_and_distributed_archives_have_the_checksums_of_their_tensors)
+{
+    check_records("t113_hf_pytorch_model.bin.index.json", 62);
+    check_records("t113_dcp_single", 6);
+}
+
+/* Three misaligned floats behind one byte. */
+Test(verify, misaligned_safetensors_have_none_either)
+{
+    static const char header[] = "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+                                 "\"b\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[1,13]}}";
+    unsigned char file[8 + sizeof header - 1 + 13] = {sizeof header - 1};
+    memcpy(file + 8, header, sizeof header - 1);
+    test_write_file(path, file, sizeof file);
+    reopen();
+    assert_ok(lks_checkpoint_verify(checkpoint, NULL, &report));
+    cr_assert(report.records == 0 && report.nbytes == 0 && report.bad == 0);
+}
