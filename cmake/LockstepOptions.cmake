@@ -15,7 +15,7 @@ target_compile_definitions(lockstep_flags INTERFACE _GNU_SOURCE)
 # fused multiply-add ask for it in their own files.
 target_compile_options(lockstep_flags INTERFACE
     -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-    -fvisibility=hidden -fno-strict-aliasing -ffp-contract=off
+    -fvisibility=hidden -fno-semantic-interposition -fno-strict-aliasing -ffp-contract=off
     $<$<BOOL:${LOCKSTEP_WERROR}>:-Werror>)
 
 if(LOCKSTEP_SANITIZE)

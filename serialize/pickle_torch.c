@@ -168,7 +168,8 @@ lks_status_t lks_torch_place_tensor(const lks_value_t *storage, lks_value_tensor
 {
     const lks_value_t *arguments = lks_value_object_arguments(storage);
     int64_t numel, start, span;
-    if (lks_value_get_int(lks_value_at(arguments, 2), &start) != LKS_OK ||
+    if (lks_value_count(arguments) < 3 ||
+        lks_value_get_int(lks_value_at(arguments, 2), &start) != LKS_OK ||
         lks_value_get_int(lks_value_at(arguments, 1), &numel) != LKS_OK) {
         return LKS_OK; /* no slice */
     }

@@ -4,6 +4,7 @@
 #define LOCKSTEP_CLI_CLI_H
 
 #include "runtime/cli/options.h"
+#include "runtime/cli/print.h"
 #include "runtime/cli/sizes.h"
 
 #include <lockstep/checkpoint.h>
@@ -45,8 +46,5 @@ typedef struct progress {
 void progress_init(progress_t *progress, bool json);
 void progress_show(void *progress, const lks_train_event_t *event);
 void progress_close(progress_t *progress);
-
-/** A string target and the texts behind it, "10.5 MB". Returns `text`. */
-const char *format_bytes(char *text, size_t size, uint64_t nbytes);
 
 #endif

@@ -203,9 +203,9 @@ static lks_status_t print_written(const plan_t *plan, const char *path)
 {
     lks_checkpoint_t *written;
     LKS_TRY(open_checkpoint(path, plan->memory, &written));
-    char size[32];
+    char size[BYTES_TEXT_MAX];
     printf("%s: %s, %s\n", path, lks_checkpoint_format(written),
-           format_bytes(size, sizeof size, lks_checkpoint_file_size(written)));
+           format_bytes(size, lks_checkpoint_file_size(written)));
     lks_checkpoint_close(written);
     return LKS_OK;
 }

@@ -11,6 +11,8 @@
 #include <lockstep/checkpoint.h>
 #include <string.h>
 
+#define PATH_WIDTH 44 /* of the first column */
+
 typedef struct listing {
     lks_checkpoint_t *checkpoint;
     const char *key;    /* only what is there or below; NULL: everything */
@@ -60,17 +62,15 @@ static lks_status_t tensor_stats(const listing_t *listing, const lks_value_t *le
 static void json_ints(const char *key, const int64_t *numbers, int count, bool *first)
 {
     json_key(stdout, first, key);
-    fputc('[', stdout);
-    for (int i = 0; i < count; i++) {
-        printf("%s%" PRId64, i ? ", " : "", numbers[i]);
-    }
-    fputc(']', stdout);
+    print_char(stdout, '[');
+    (void)print_ints(stdout, count, numbers);
+    print_char(stdout, ']');
 }
 
 static void json_flag(const char *key, bool flag, bool *first)
 {
     json_key(stdout, first, key);
-    fputs(flag ? "true" : "false", stdout);
+    (void)print_text(stdout, flag ? "true" : "false");
 }
 
 static void json_stats(const stats_t *stats, bool *first)
@@ -187,7 +187,7 @@ static lks_status_t json_others(listing_t *listing, bool *first)
     return LKS_OK;
 }
 
-static lks_status_t print_json(listing_t *listing)
+static lks_status_t print_as_json(listing_t *listing)
 {
     const lks_checkpoint_t *checkpoint = listing->checkpoint;
     const lks_value_t *root = lks_tree_root(lks_checkpoint_tree(checkpoint));
@@ -221,13 +221,13 @@ static lks_status_t count_leaf(void *context, const char *path, size_t nbytes,
 }
 
 /* Control characters in names must not reach a terminal. */
-static void print_path(const char *path, size_t nbytes, int width)
+static void print_path(const char *path, size_t nbytes, size_t width)
 {
     for (size_t i = 0; i < nbytes; i++) {
         unsigned char c = (unsigned char)path[i];
-        fputc(c < 0x20 || c == 0x7f ? '?' : c, stdout);
+        print_char(stdout, c < 0x20 || c == 0x7f ? '?' : (char)c);
     }
-    printf("%*s", nbytes < (size_t)width ? width - (int)nbytes : 0, "");
+    print_spaces(stdout, nbytes, width);
 }
 
 /* A line of its own below the tensor's. */
@@ -245,6 +245,21 @@ static lks_status_t print_stats(const listing_t *listing, const lks_value_t *lea
     return LKS_OK;
 }
 
+static void print_tensor(const lks_value_tensor_t *tensor, const lks_tree_storage_t *storage)
+{
+    char nbytes[BYTES_TEXT_MAX];
+    (void)print_text(stdout, "  ");
+    print_spaces(stdout, print_text(stdout, lks_dtype_name(tensor->dtype)), 10);
+    size_t shape = print_text(stdout, " (");
+    shape += print_ints(stdout, tensor->ndim, tensor->shape);
+    shape += print_text(stdout, tensor->ndim == 1 ? ",)" : ")");
+    print_spaces(stdout, shape, 20);
+    print_spaces(stdout, strlen(format_bytes(nbytes, tensor_nbytes(tensor))), 10);
+    (void)print_text(stdout, nbytes);
+    (void)print_text(stdout, "  ");
+    print_path(storage->location, strlen(storage->location), 0);
+}
+
 static lks_status_t print_leaf(void *context, const char *path, size_t nbytes,
                                const lks_value_t *leaf)
 {
@@ -253,25 +268,22 @@ static lks_status_t print_leaf(void *context, const char *path, size_t nbytes,
     if (!is_wanted(listing, path, nbytes)) {
         return LKS_OK;
     }
-    fputs(listing->prefix, stdout);
-    print_path(path, nbytes, 44 - (int)strlen(listing->prefix));
+    print_path(path, nbytes, PATH_WIDTH - print_text(stdout, listing->prefix));
     if (!tensor) {
         fputs("  ", stdout);
         leaf_json(stdout, leaf);
         fputc('\n', stdout);
         return LKS_OK;
     }
-    char shape[128], bytes[32], hash[65] = "";
+    char hash[65] = "";
     if (listing->hash) {
         LKS_TRY(tensor_hash(listing->checkpoint, leaf, path, hash));
     }
-    const lks_tree_storage_t *storage =
-        lks_tree_storage(lks_checkpoint_tree(listing->checkpoint), tensor->storage);
-    printf("  %-10s %-18s %10s  ", lks_dtype_name(tensor->dtype),
-           lks_shape_format(shape, sizeof shape, tensor->ndim, tensor->shape),
-           format_bytes(bytes, sizeof bytes, tensor_nbytes(tensor)));
-    print_path(storage->location, strlen(storage->location), 0);
-    printf("%s%s\n", hash[0] ? "  " : "", hash);
+    print_tensor(tensor,
+                 lks_tree_storage(lks_checkpoint_tree(listing->checkpoint), tensor->storage));
+    (void)print_text(stdout, hash[0] ? "  " : "");
+    (void)print_text(stdout, hash);
+    print_char(stdout, '\n');
     return print_stats(listing, leaf, path);
 }
 
@@ -284,35 +296,35 @@ static lks_status_t print_script(listing_t *listing, const lks_value_t *constant
     }
     for (size_t i = 0; i < lks_checkpoint_record_count(listing->checkpoint); i++) {
         const lks_record_t *record = lks_checkpoint_record(listing->checkpoint, i);
-        char nbytes[32];
-        print_path(record->name, strlen(record->name), 44);
-        printf("  record %34s\n", format_bytes(nbytes, sizeof nbytes, record->nbytes));
+        char nbytes[BYTES_TEXT_MAX];
+        print_path(record->name, strlen(record->name), PATH_WIDTH);
+        printf("  record %34s\n", format_bytes(nbytes, record->nbytes));
     }
     return LKS_OK;
 }
 
-static lks_status_t print_text(listing_t *listing)
+static lks_status_t print_as_text(listing_t *listing)
 {
     const lks_checkpoint_t *checkpoint = listing->checkpoint;
     const lks_value_t *root = lks_tree_root(lks_checkpoint_tree(checkpoint));
     const lks_value_t *constants =
         listing->key ? NULL : lks_checkpoint_constants(listing->checkpoint);
-    char size[32], nbytes[32];
+    char size[BYTES_TEXT_MAX], nbytes[BYTES_TEXT_MAX];
     LKS_TRY(tree_walk(root, 0, count_leaf, listing));
     if (lks_value_count(constants) > 0) {
         LKS_TRY(tree_walk(constants, 0, count_leaf, listing));
     }
     printf("%s: %s, %s, %zu tensors of %s, %zu other values\n", lks_checkpoint_path(checkpoint),
            lks_checkpoint_format(checkpoint),
-           format_bytes(size, sizeof size, lks_checkpoint_file_size(checkpoint)), listing->tensors,
-           format_bytes(nbytes, sizeof nbytes, listing->nbytes), listing->values);
+           format_bytes(size, lks_checkpoint_file_size(checkpoint)), listing->tensors,
+           format_bytes(nbytes, listing->nbytes), listing->values);
     LKS_TRY(tree_walk(root, 0, print_leaf, listing));
     return constants ? print_script(listing, constants) : LKS_OK;
 }
 
 static lks_status_t print_listing(listing_t *listing, bool json)
 {
-    LKS_TRY(json ? print_json(listing) : print_text(listing));
+    LKS_TRY(json ? print_as_json(listing) : print_as_text(listing));
     if (listing->key && !listing->found) {
         return lks_fail(LKS_ERR_NOT_FOUND, "'%s' has nothing called '%s'",
                         lks_checkpoint_path(listing->checkpoint), listing->key);

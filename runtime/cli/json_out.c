@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* json_out.c - JSON by hand: strings are the only part with rules. */
 #include "runtime/cli/json_out.h"
+#include "runtime/cli/print.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,28 +29,38 @@ static size_t sequence_length(const unsigned char *p, size_t left)
     return overlong || beyond ? 0 : n;
 }
 
+/* What is no printable ASCII character, or an escape, at `p`. Returns its length. */
+static size_t put_special(FILE *out, const unsigned char *p, size_t left)
+{
+    size_t n = sequence_length(p, left);
+    if (n == 0) {
+        fputs("\\ufffd", out);
+        return 1;
+    }
+    if (p[0] == '"' || p[0] == '\\') {
+        fprintf(out, "\\%c", p[0]);
+    } else if (n == 1) {
+        fprintf(out, "\\u%04x", p[0]);
+    } else if (n == 3 && p[0] == 0xed && p[1] >= 0xa0) {
+        fprintf(out, "\\u%04x", 0xd000u | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu));
+    } else {
+        fwrite(p, 1, n, out);
+    }
+    return n;
+}
+
 void json_text(FILE *out, const char *text, size_t nbytes)
 {
-    const unsigned char *p = (const unsigned char *)text;
-    fputc('"', out);
-    while (nbytes > 0) {
-        size_t n = sequence_length(p, nbytes);
-        if (n == 0) {
-            fputs("\\ufffd", out);
-            n = 1;
-        } else if (n == 1 && (p[0] == '"' || p[0] == '\\')) {
-            fprintf(out, "\\%c", p[0]);
-        } else if (n == 1 && (p[0] < 0x20 || p[0] == 0x7f)) {
-            fprintf(out, "\\u%04x", p[0]);
-        } else if (n == 3 && p[0] == 0xed && p[1] >= 0xa0) {
-            fprintf(out, "\\u%04x", 0xd000u | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu));
+    const unsigned char *p = (const unsigned char *)text, *end = p + nbytes;
+    print_char(out, '"');
+    while (p < end) {
+        if (*p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\') {
+            print_char(out, (char)*p++);
         } else {
-            fwrite(p, 1, n, out);
+            p += put_special(out, p, (size_t)(end - p));
         }
-        p += n;
-        nbytes -= n;
     }
-    fputc('"', out);
+    print_char(out, '"');
 }
 
 void json_str(FILE *out, const char *text)
@@ -77,10 +87,10 @@ void json_float(FILE *out, double value)
 
 void json_key(FILE *out, bool *first, const char *key)
 {
-    fputs(*first ? "" : ", ", out);
+    (void)print_text(out, *first ? "\"" : ", \"");
     *first = false;
-    json_str(out, key);
-    fputs(": ", out);
+    (void)print_text(out, key);
+    (void)print_text(out, "\": ");
 }
 
 void json_key_str(FILE *out, bool *first, const char *key, const char *value)
@@ -92,7 +102,7 @@ void json_key_str(FILE *out, bool *first, const char *key, const char *value)
 void json_key_int(FILE *out, bool *first, const char *key, int64_t value)
 {
     json_key(out, first, key);
-    fprintf(out, "%" PRId64, value);
+    (void)print_int(out, value);
 }
 
 void json_key_float(FILE *out, bool *first, const char *key, double value)

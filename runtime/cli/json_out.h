@@ -16,7 +16,7 @@ void json_str(FILE *out, const char *text);
 /** The shortest decimal that reads back as the same double. NaN and infinities as said above. */
 void json_float(FILE *out, double value);
 
-/** "key": with a comma in front unless *first, which becomes false. */
+/** "key": with a comma in front unless *first, which becomes false. Keys are plain words. */
 void json_key(FILE *out, bool *first, const char *key);
 
 void json_key_str(FILE *out, bool *first, const char *key, const char *value);

@@ -2,8 +2,7 @@
 /* leaf_json.c - see leaf_json.h. */
 #include "runtime/cli/leaf_json.h"
 #include "runtime/cli/json_out.h"
-
-#include <inttypes.h>
+#include "runtime/cli/print.h"
 
 static void print_hex(FILE *out, const char *key, const char *bytes, size_t nbytes)
 {
@@ -28,7 +27,7 @@ void leaf_json(FILE *out, const lks_value_t *leaf)
         return;
     case LKS_VALUE_INT:
         if (lks_value_get_int(leaf, &number) == LKS_OK) {
-            fprintf(out, "%" PRId64, number);
+            (void)print_int(out, number);
         }
         return;
     case LKS_VALUE_FLOAT:

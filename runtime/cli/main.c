@@ -57,19 +57,6 @@ lks_status_t parse_bind(const char *text, void *target)
     return LKS_OK;
 }
 
-const char *format_bytes(char *text, size_t size, uint64_t nbytes)
-{
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
-    double value = (double)nbytes;
-    int unit = 0;
-    while (value >= 999.5 && unit < 6) {
-        value /= 1000.0;
-        unit++;
-    }
-    (void)snprintf(text, size, unit == 0 ? "%.0f %s" : "%.3g %s", value, units[unit]);
-    return text;
-}
-
 static int print_help(void)
 {
     printf("usage: lockstep COMMAND [FLAGS]\n\n"

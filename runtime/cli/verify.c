@@ -26,7 +26,7 @@ static void show_bad(void *context, const lks_error_t *error)
 static void print_result(const lks_checkpoint_t *checkpoint, const lks_verify_report_t *report,
                          const verify_flags_t *flags)
 {
-    char nbytes[32];
+    char nbytes[BYTES_TEXT_MAX];
     bool first = false;
     if (flags->json) {
         fputs("]", stdout);
@@ -39,7 +39,7 @@ static void print_result(const lks_checkpoint_t *checkpoint, const lks_verify_re
     }
     printf("%s: %s, %zu of %zu checksums right over %s%s\n", lks_checkpoint_path(checkpoint),
            lks_checkpoint_format(checkpoint), report->records - report->bad, report->records,
-           format_bytes(nbytes, sizeof nbytes, report->nbytes),
+           format_bytes(nbytes, report->nbytes),
            report->records > 0 ? "" : "; this format has none, its bounds are right");
 }
 
