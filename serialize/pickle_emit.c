@@ -71,7 +71,7 @@ void lks_pickle_emit_float(lks_pickle_writer_t *writer, double value)
 
 /* --- memo --------------------------------------------------------------------------------------- */
 
-static void emit_put(lks_pickle_writer_t *writer)
+void lks_pickle_emit_put(lks_pickle_writer_t *writer)
 {
     size_t index = writer->memo_count++;
     lks_pickle_emit_number(writer, index <= UINT8_MAX ? LKS_OP_BINPUT : LKS_OP_LONG_BINPUT, index,
@@ -87,7 +87,7 @@ void lks_pickle_emit_get(lks_pickle_writer_t *writer, size_t index)
 void lks_pickle_memoize(lks_pickle_writer_t *writer, const lks_value_t *value)
 {
     writer->no_memory |= !lks_intmap_set(&writer->memo, (uintptr_t)value, writer->memo_count);
-    emit_put(writer);
+    lks_pickle_emit_put(writer);
 }
 
 /* Fetches what a map says was written before. False if it is new: then it has the next memo index. */
@@ -113,29 +113,30 @@ void lks_pickle_emit_str(lks_pickle_writer_t *writer, const char *text, size_t n
 {
     if (!emit_known(writer, &writer->strings, text, nbytes)) {
         lks_pickle_emit_text(writer, text, nbytes);
-        emit_put(writer);
+        lks_pickle_emit_put(writer);
     }
 }
 
 void lks_pickle_emit_name(lks_pickle_writer_t *writer, lks_python_name_t name)
 {
+    const char *end = name.name + name.name_length;
+    if (emit_known(writer, &writer->globals, name.module, (size_t)(end - name.module))) {
+        return;
+    }
     name = lks_python2_name(name);
     lks_pickle_emit(writer, LKS_OP_GLOBAL);
     lks_pickle_emit_bytes(writer, name.module, name.module_length);
     lks_pickle_emit_bytes(writer, "\n", 1);
     lks_pickle_emit_bytes(writer, name.name, name.name_length);
     lks_pickle_emit_bytes(writer, "\n", 1);
+    lks_pickle_emit_put(writer);
 }
 
 void lks_pickle_emit_global(lks_pickle_writer_t *writer, const char *dotted)
 {
-    size_t nbytes = strlen(dotted), split = (size_t)(strrchr(dotted, '.') - dotted);
-    if (emit_known(writer, &writer->globals, dotted, nbytes)) {
-        return;
-    }
+    const char *dot = strrchr(dotted, '.');
     lks_pickle_emit_name(writer, (lks_python_name_t){.module = dotted,
-                                                     .module_length = split,
-                                                     .name = dotted + split + 1,
-                                                     .name_length = nbytes - split - 1});
-    emit_put(writer);
+                                                     .module_length = (size_t)(dot - dotted),
+                                                     .name = dot + 1,
+                                                     .name_length = strlen(dot + 1)});
 }

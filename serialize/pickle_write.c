@@ -144,7 +144,8 @@ static lks_status_t begin_bigint(lks_pickle_writer_t *writer, const lks_value_t 
 }
 
 /* A class inside another, "Outer.Inner": a protocol that knows only names of modules spells it
- * getattr(Outer, 'Inner'). */
+ * getattr(Outer, 'Inner'). What is read of that is a call, and this is how a call is written. The last value is left
+ * to be put in the memo. */
 static void emit_nested_name(lks_pickle_writer_t *writer, lks_python_name_t name)
 {
     const char *end = name.name + name.name_length;
@@ -152,14 +153,18 @@ static void emit_nested_name(lks_pickle_writer_t *writer, lks_python_name_t name
     for (const char *at = dot; at; at = memchr(at + 1, '.', (size_t)(end - at - 1))) {
         lks_pickle_emit_global(writer, "builtins.getattr");
     }
-    name.name_length = dot ? (size_t)(dot - name.name) : name.name_length;
+    name.name_length = (size_t)(dot - name.name);
     lks_pickle_emit_name(writer, name);
     while (dot) {
         const char *part = dot + 1;
         dot = memchr(part, '.', (size_t)(end - part));
-        lks_pickle_emit_text(writer, part, (size_t)((dot ? dot : end) - part));
+        lks_pickle_emit_str(writer, part, (size_t)((dot ? dot : end) - part));
         lks_pickle_emit(writer, LKS_OP_TUPLE2);
+        lks_pickle_emit_put(writer);
         lks_pickle_emit(writer, LKS_OP_REDUCE);
+        if (dot) {
+            lks_pickle_emit_put(writer);
+        }
     }
 }
 

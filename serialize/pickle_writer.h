@@ -45,10 +45,14 @@ void lks_pickle_emit_number(lks_pickle_writer_t *writer, int op, uint64_t number
 void lks_pickle_emit_long(lks_pickle_writer_t *writer, const void *bytes, size_t nbytes);
 void lks_pickle_emit_float(lks_pickle_writer_t *writer, double value);
 
-/** GLOBAL, spelled as in Python 2, without a place in the memo. */
+/** GLOBAL, spelled as in Python 2, through the memo. Module and name lie in one text, "module.name", which must live as
+ *  long as the writer. */
 void lks_pickle_emit_name(lks_pickle_writer_t *writer, lks_python_name_t name);
 
-/** Puts the value on top of the stack in the memo, as the one of this node. */
+/** Gives the value on top of the stack the next place in the memo. */
+void lks_pickle_emit_put(lks_pickle_writer_t *writer);
+
+/** The same, as the value of this node. */
 void lks_pickle_memoize(lks_pickle_writer_t *writer, const lks_value_t *value);
 void lks_pickle_emit_get(lks_pickle_writer_t *writer, size_t index);
 

@@ -135,10 +135,30 @@ Test(pickle_write, a_nested_class_is_fetched_by_getattr)
 {
     lks_strbuf_t out = pickled(lks_value_global(tree, "mod", "Outer.Inner.Leaf"));
     static const char expected[] =
-        "\x80\2c__builtin__\ngetattr\nq\0h\0cmod\nOuter\nX\5\0\0\0Inner\x86RX\4\0\0\0Leaf\x86Rq\1.";
+        "\x80\2c__builtin__\ngetattr\nq\0h\0cmod\nOuter\nq\1X\5\0\0\0Innerq\2\x86q\3Rq\4"
+        "X\4\0\0\0Leafq\5\x86q\6Rq\7.";
     cr_assert_eq(out.length, sizeof expected - 1);
     cr_assert(memcmp(out.data, expected, out.length) == 0);
     lks_strbuf_fini(&out);
+}
+
+/* Two classes of one and the same other class share its name; what they are read as is written the same. */
+Test(pickle_write, nested_classes_are_written_as_the_calls_they_are_read_as)
+{
+    lks_value_t *list = lks_value_list(tree), *root;
+    lks_value_append(tree, list, lks_value_global(tree, "mod", "Outer.Inner"));
+    lks_value_append(tree, list, lks_value_global(tree, "mod", "Outer.Other"));
+    lks_value_append(tree, list, lks_value_global(tree, "mod", "Outer"));
+    lks_value_append(tree, list, lks_value_str(tree, "Inner"));
+    lks_strbuf_t first = pickled(list);
+    size_t used;
+    const lks_pickle_hooks_t none = {0};
+    assert_ok(lks_pickle_read("first", first.data, first.length, &none, tree, &used, &root));
+    lks_strbuf_t second = pickled(root);
+    cr_assert_eq(second.length, first.length);
+    cr_assert(memcmp(second.data, first.data, first.length) == 0);
+    lks_strbuf_fini(&first);
+    lks_strbuf_fini(&second);
 }
 
 Test(pickle_write, equal_strings_and_names_are_written_once)
