@@ -23,4 +23,19 @@ void fuzz_require_sentence(lks_status_t status);
  *  lks_strbuf_fini. */
 lks_strbuf_t fuzz_write(const lks_tree_t *tree);
 
+/** Looks at everything: every byte of the storages, every tensor as a load would, the object written.
+ *  What is refused is refused in a sentence. */
+void fuzz_look_at(lks_checkpoint_t *checkpoint);
+
+/** A directory in memory where inputs and outputs of this process lie, "$TMPDIR/fuzz-..." or "/dev/shm/fuzz-..."; it is
+ *  removed at exit, but not where an input ended the process. */
+const char *fuzz_folder(void);
+
+/** "<fuzz_folder()>/<name>", until the next call. */
+const char *fuzz_path(const char *name);
+
+/** Of libFuzzer. */
+size_t LLVMFuzzerMutate(unsigned char *data, size_t size, size_t max_size);
+size_t LLVMFuzzerCustomMutator(unsigned char *data, size_t size, size_t max_size, unsigned seed);
+
 #endif
