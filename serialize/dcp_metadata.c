@@ -42,7 +42,7 @@ static lks_status_t read_properties(const lks_value_t *properties, lks_dcp_item_
     const char *dtype = lks_value_class_name(lks_value_at(state, 0));
     const lks_value_t *layout = lks_value_object_arguments(lks_value_at(state, 1));
     const char *strides = lks_dcp_text(lks_value_at(layout, 0), NULL);
-    if (!lks_dcp_is(properties, "TensorProperties") || state->kind != LKS_VALUE_TUPLE || !dtype ||
+    if (!lks_dcp_is(properties, "TensorProperties") || !dtype || state->kind != LKS_VALUE_TUPLE ||
         lks_value_get_bool(lks_value_at(state, 2), &item->requires_grad) != LKS_OK) {
         return lks_fail(LKS_ERR_FORMAT, "it has no TensorProperties");
     }

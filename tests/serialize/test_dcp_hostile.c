@@ -90,6 +90,15 @@ static void name_unknown_dtype(test_edit_t *edit)
     ((lks_sequence_node_t *)state)->items[0] = lks_value_global(edit->tree, "torch", "float7");
 }
 
+static void lose_properties(test_edit_t *edit)
+{
+    lks_value_t *tensor = test_edit_tensor(edit, "plain");
+    lks_value_t *class = lks_value_object_callable(lks_value_find(tensor, "properties"));
+    lks_value_set_str(
+        edit->tree, tensor, "properties",
+        lks_value_object(edit->tree, LKS_OBJECT_REDUCE, class, lks_value_tuple(edit->tree)));
+}
+
 static void lose_chunk(test_edit_t *edit)
 {
     test_edit_text(edit, test_edit_key(edit, ROWS_1), "fqn", "model.other");
@@ -212,6 +221,7 @@ static const struct {
      "has float32 (2, 3) at byte 864, .metadata says float32 (3, 2)"},
     {claim_other_dtype, LKS_ERR_FORMAT, "item 'plain': "},
     {name_unknown_dtype, LKS_ERR_UNSUPPORTED, "its dtype is 'torch.float7'"},
+    {lose_properties, LKS_ERR_FORMAT, "item 'plain': it has no TensorProperties"},
     {lose_chunk, LKS_ERR_FORMAT, "does not say where one of its chunks lies"},
     {lose_value, LKS_ERR_FORMAT, "item 'step': storage_data does not say where it lies"},
     {store_twice, LKS_ERR_FORMAT, "the same part of it is stored twice"},
