@@ -71,7 +71,9 @@ lks_status_t lks_pickle_uint(lks_pickle_machine_t *machine, unsigned width, uint
         return lks_pickle_fail(machine, LKS_ERR_FORMAT, "wants a number of %u bytes, %zu left",
                                width, left);
     }
-    *out = lks_bytes_uint(&machine->input, width);
+    *out = width == 4   ? lks_bytes_u32(&machine->input)
+           : width == 1 ? lks_bytes_u8(&machine->input)
+                        : lks_bytes_uint(&machine->input, width);
     return LKS_OK;
 }
 

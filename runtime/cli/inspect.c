@@ -11,6 +11,7 @@
 #include <lockstep/checkpoint.h>
 #include <string.h>
 
+#define BUFFER_SIZE ((size_t)64 << 10)
 #define PATH_WIDTH 44 /* of the first column */
 
 typedef struct listing {
@@ -334,6 +335,8 @@ static lks_status_t print_listing(listing_t *listing, bool json)
 
 static int inspect(const char *path, listing_t listing, uint64_t memory, bool json)
 {
+    static char buffer[BUFFER_SIZE];
+    (void)setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
     if (open_checkpoint(path, memory, &listing.checkpoint) != LKS_OK) {
         return report_failure();
     }

@@ -42,8 +42,10 @@ size_t print_ints(FILE *out, int count, const int64_t *numbers)
 
 void print_spaces(FILE *out, size_t length, size_t width)
 {
-    for (; length < width; length++) {
-        print_char(out, ' ');
+    static const char spaces[] = "                                ";
+    for (size_t n; length < width; length += n) {
+        n = width - length < sizeof spaces - 1 ? width - length : sizeof spaces - 1;
+        (void)fwrite_unlocked(spaces, 1, n, out);
     }
 }
 
