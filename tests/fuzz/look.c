@@ -20,7 +20,7 @@ static void read_storages(lks_checkpoint_t *checkpoint)
         for (size_t at = 0; at < nbytes; at++) {
             sink = (unsigned char)(sink + ((const unsigned char *)data)[at]);
         }
-        lks_tree_unload_storage(tree, i);
+        lks_checkpoint_unload(checkpoint, i);
     }
 }
 
