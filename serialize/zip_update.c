@@ -43,6 +43,19 @@ static void put_records(const lks_zip_update_t *update, tail_t *tail)
     }
 }
 
+/* The old directory told where most payloads lie without a look at the headers before them. Readers of the new one may
+ * have to look. */
+static lks_status_t check_kept(const lks_zip_update_t *update)
+{
+    const lks_zip_t *zip = update->zip;
+    for (size_t i = 0; i < zip->count; i++) {
+        if (!update->drop[i]) {
+            LKS_TRY(lks_zip_check(zip, &zip->entries[i]));
+        }
+    }
+    return LKS_OK;
+}
+
 /* New records come last: offsets ascend, and readers that predict where payloads lie may go on doing so. */
 static void put_directory(const lks_zip_update_t *update, tail_t *tail)
 {
@@ -150,6 +163,7 @@ lks_status_t lks_zip_update_file(const lks_zip_update_t *update, int fd, const c
                                  bool sync)
 {
     tail_t tail = {0};
+    LKS_TRY(check_kept(update));
     lks_status_t status = compose(update, &tail);
     int reason = status == LKS_OK ? write_tail(update->zip, &tail, fd, sync) : 0;
     lks_strbuf_fini(&tail.bytes);

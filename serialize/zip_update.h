@@ -39,7 +39,8 @@ typedef struct lks_zip_update {
 
 /** Updates the file open as `fd` for writing; messages call it `path`. The file is as it was when the archive was
  *  opened, and the caller keeps others from changing it. `sync` false leaves out waiting for the disk: then only a
- *  killed process is harmless. Errors: IO (the old archive is intact), NO_MEMORY. */
+ *  killed process is harmless. Errors, the old archive intact: IO, NO_MEMORY, FORMAT (a record whose two headers
+ *  contradict each other: readers of the new archive could refuse it). */
 LKS_NODISCARD lks_status_t lks_zip_update_file(const lks_zip_update_t *update, int fd,
                                                const char *path, bool sync);
 

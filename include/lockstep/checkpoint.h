@@ -228,7 +228,8 @@ LKS_API lks_update_options_t lks_update_options_default(void);
  *  The checkpoint goes on showing the old values: close it. `options` may be NULL.
  *  Errors, the file as it was: UNSUPPORTED (a format other than torch_zip, or not a file of its own; a tensor that lies
  *  elsewhere; a value the format cannot hold), IO (no permission, full disk; another process is changing the file, or
- *  did since it was opened; hard links), INVALID_ARG (the tree failed or has no root), NO_MEMORY. */
+ *  did since it was opened; hard links), INVALID_ARG (the tree failed or has no root), FORMAT (a damaged record),
+ *  NO_MEMORY. */
 LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_update(lks_checkpoint_t *checkpoint,
                                                          const lks_tree_t *tree,
                                                          const lks_update_options_t *options);

@@ -284,6 +284,37 @@ Test(in_place, a_missing_file_is_named)
     lks_checkpoint_close(checkpoint);
 }
 
+static void turn_byte(size_t at)
+{
+    FILE *file = fopen(path, "r+b");
+    cr_assert(file && fseek(file, (long)at, SEEK_SET) == 0);
+    int byte = getc(file);
+    cr_assert(byte != EOF && fseek(file, (long)at, SEEK_SET) == 0);
+    cr_assert(putc(byte ^ 1, file) != EOF && fclose(file) == 0);
+}
+
+/* Such a file opens as long as nobody needs the header. */
+Test(in_place, a_damaged_header_of_a_record_that_stays_is_found_before)
+{
+    lks_strbuf_t before = text_of(path);
+    for (size_t i = 2; i < TENSORS + 2; i++) { /* behind data.pkl and byteorder */
+        lks_source_t *source;
+        lks_zip_t zip;
+        assert_ok(lks_source_open(path, &source));
+        assert_ok(lks_zip_open(source->data, source->size, &zip));
+        size_t at = (size_t)zip.entries[i].header + 30; /* its name */
+        lks_zip_close(&zip);
+        lks_source_release(source);
+        turn_byte(at);
+        lks_checkpoint_close(open_at(path));
+        assert_fails(rename_file("p.", NULL), LKS_ERR_FORMAT, "contradict each other");
+        lks_checkpoint_close(open_at(path));
+        turn_byte(at);
+        assert_text(path, &before);
+    }
+    lks_strbuf_fini(&before);
+}
+
 Test(in_place, no_room_leaves_the_old_file)
 {
     size_t nbytes;
