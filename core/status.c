@@ -23,6 +23,16 @@ const char *lks_version(void)
     return LKS_VERSION_STRING;
 }
 
+/* What a file calls its values must not begin a line, or reach a terminal as a command. */
+static void blot_controls(char *message)
+{
+    for (unsigned char *c = (unsigned char *)message; *c != '\0'; c++) {
+        if (*c < 0x20 || *c == 0x7f) {
+            *c = '?';
+        }
+    }
+}
+
 lks_status_t(lks_fail)(lks_status_t status, const char *format, ...)
 {
     char message[LKS_ERROR_MESSAGE_MAX]; /* the arguments may point into last_error */
@@ -30,6 +40,7 @@ lks_status_t(lks_fail)(lks_status_t status, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(message, sizeof message, format, args);
     va_end(args);
+    blot_controls(message);
     last_error.status = status;
     memcpy(last_error.message, message, sizeof message);
     return status;
@@ -54,6 +65,7 @@ lks_status_t lks_error_raise(const lks_error_t *error)
 {
     if (error != &last_error) {
         last_error = *error;
+        blot_controls(last_error.message);
     }
     return last_error.status;
 }

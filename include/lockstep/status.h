@@ -36,7 +36,8 @@ typedef enum { LKS_STATUS_LIST(LKS_STATUS_ENUM) LKS_STATUS_COUNT } lks_status_t;
 
 #define LKS_ERROR_MESSAGE_MAX 1024
 
-/** A status and its sentence. `message` is never NULL, and empty while status is LKS_OK. */
+/** A status and its sentence. `message` is never NULL, and empty while status is LKS_OK. It is one line: a control
+ *  character, say in the name of a value, is a question mark. */
 typedef struct lks_error {
     lks_status_t status;
     char message[LKS_ERROR_MESSAGE_MAX];

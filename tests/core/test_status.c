@@ -96,6 +96,15 @@ Test(status, raising_the_last_error_again_keeps_it)
     cr_assert_str_eq(lks_last_error()->message, "mine");
 }
 
+Test(status, a_sentence_is_one_line_without_controls)
+{
+    (void)lks_fail(LKS_ERR_FORMAT, "key '%s' is wrong", "a\nlockstep: b\x1b[31m\x7f");
+    cr_assert_str_eq(lks_last_error()->message, "key 'a?lockstep: b?[31m?' is wrong");
+    const lks_error_t error = {.status = LKS_ERR_IO, .message = "x\ry"};
+    (void)lks_error_raise(&error);
+    cr_assert_str_eq(lks_last_error()->message, "x?y");
+}
+
 static lks_status_t forward(lks_status_t inner, int *reached)
 {
     LKS_TRY(inner);
