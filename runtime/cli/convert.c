@@ -2,6 +2,7 @@
 /* convert.c - `lockstep convert`: a checkpoint as another file, of any format that is written, with other names, fewer
  * keys, other dtypes. The flags make a plan, which is applied to the tree in a fixed order; then it is saved. */
 #include "runtime/cli/cli.h"
+#include "runtime/cli/print.h"
 
 #include <lockstep/checkpoint.h>
 #include <lockstep/rename.h>
@@ -180,7 +181,9 @@ static void show_dropped(void *context, const char *path, const char *why)
 {
     plan_t *plan = context;
     plan->dropped++;
-    fprintf(stderr, "left out '%s': %s\n", path, why);
+    fputs("left out '", stderr);
+    print_plain(stderr, path, strlen(path));
+    fprintf(stderr, "': %s\n", why);
 }
 
 static lks_status_t save(plan_t *plan, const lks_tree_t *tree, const char *path)

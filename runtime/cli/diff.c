@@ -4,6 +4,7 @@
 #include "runtime/cli/compare.h"
 #include "runtime/cli/json_out.h"
 #include "runtime/cli/leaves.h"
+#include "runtime/cli/print.h"
 #include "runtime/cli/tree_walk.h"
 
 #include <lockstep/rename.h>
@@ -28,15 +29,6 @@ typedef struct diff {
 
 /* --- what is printed ---------------------------------------------------------------------------- */
 
-/* Control characters in names must not reach a terminal. */
-static void print_name(const leaf_t *leaf)
-{
-    for (size_t i = 0; i < leaf->nbytes; i++) {
-        unsigned char c = (unsigned char)leaf->path[i];
-        fputc(c < 0x20 || c == 0x7f ? '?' : c, stdout);
-    }
-}
-
 static void print_json(diff_t *diff, const char *what, const leaf_t *leaf, const char *difference)
 {
     bool first = true;
@@ -57,7 +49,7 @@ static void print_line(diff_t *diff, const char *what, const leaf_t *leaf, const
         print_json(diff, what, leaf, difference);
     } else if (!diff->flags->quiet) {
         printf("%c ", *what == 'c' ? '~' : *what == 'm' ? '-' : '+');
-        print_name(leaf);
+        print_plain(stdout, leaf->path, leaf->nbytes);
         printf("%s%s\n", difference ? ": " : "", difference ? difference : "");
     }
 }

@@ -221,13 +221,9 @@ static lks_status_t count_leaf(void *context, const char *path, size_t nbytes,
     return LKS_OK;
 }
 
-/* Control characters in names must not reach a terminal. */
 static void print_path(const char *path, size_t nbytes, size_t width)
 {
-    for (size_t i = 0; i < nbytes; i++) {
-        unsigned char c = (unsigned char)path[i];
-        print_char(stdout, c < 0x20 || c == 0x7f ? '?' : (char)c);
-    }
+    print_plain(stdout, path, nbytes);
     print_spaces(stdout, nbytes, width);
 }
 

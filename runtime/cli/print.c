@@ -80,3 +80,11 @@ const char *format_bytes(char text[BYTES_TEXT_MAX], uint64_t nbytes)
     strcpy(put_three_digits(text, value), units[unit]);
     return text;
 }
+
+void print_plain(FILE *out, const char *text, size_t nbytes)
+{
+    for (size_t i = 0; i < nbytes; i++) {
+        unsigned char c = (unsigned char)text[i];
+        print_char(out, c < 0x20 || c == 0x7f ? '?' : (char)c);
+    }
+}

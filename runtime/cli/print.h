@@ -38,4 +38,7 @@ void print_spaces(FILE *out, size_t length, size_t width);
 /** Writes "10.5 MB": three digits. Returns `text`. */
 const char *format_bytes(char text[BYTES_TEXT_MAX], uint64_t nbytes);
 
+/** The text, with question marks for control characters: a file chose it, and they must not reach a terminal. */
+void print_plain(FILE *out, const char *text, size_t nbytes);
+
 #endif

@@ -10,6 +10,9 @@
 
 /* One key may be repeated at every depth, and one text at every leaf: what is printed must not grow with their product. */
 #define PATH_BYTES_MAX 4096
+#define SHORT_PATH_BYTES                                                                           \
+    256 /* what is left of it behind leaves with PATHS_BYTES_MAX bytes of path */
+#define PATHS_BYTES_MAX ((size_t)64 << 20)
 #define LONG_TEXT_BYTES 1024
 
 /* Shared containers have more paths than there are atoms. */
@@ -30,6 +33,7 @@ typedef struct walk {
     size_t depth, capacity;
     char *path;
     size_t path_length, path_capacity;
+    size_t told;              /* bytes of path, with all leaves so far */
     const lks_value_t **seen; /* open hash set of visited nodes */
     size_t seen_count, seen_capacity;
 } walk_t;
@@ -95,11 +99,13 @@ static bool visit(walk_t *walk, const lks_value_t *value, bool *fresh)
     return true;
 }
 
-/* Cuts the path to `length` and appends a dot (unless it is empty) and the text, as far as PATH_BYTES_MAX. */
+/* Cuts the path to `length` and appends a dot (unless it is empty) and the text, as far as paths go. */
 static bool set_path(walk_t *walk, size_t length, const char *text, size_t nbytes)
 {
-    bool dot = length > 0 && length < PATH_BYTES_MAX;
-    size_t room = PATH_BYTES_MAX - length - dot;
+    size_t most = walk->told < PATHS_BYTES_MAX ? PATH_BYTES_MAX : SHORT_PATH_BYTES;
+    length = length < most ? length : most;
+    bool dot = length > 0 && length < most;
+    size_t room = most - length - dot;
     nbytes = nbytes < room ? nbytes : room;
     size_t need = length + dot + nbytes + 1;
     if (!grow((void **)&walk->path, &walk->path_capacity, need, 1)) {
@@ -266,6 +272,7 @@ static lks_status_t enter(walk_t *walk, const lks_value_t *value, leaf_fn_t leaf
         return LKS_OK;
     }
     if (is_leaf(walk, value)) {
+        walk->told += walk->path_length;
         LKS_TRY(leaf(context, walk->path ? walk->path : "", walk->path_length, value));
     }
     if (!container) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tree_walk.h - every leaf of a value tree with its dotted path, in order.
  * Containers, tensors and texts of more than 1 KiB that stand in several places are visited where they occur first, and
- * a path ends after 4 KiB, so that a walk ends whatever a file does: shared lists have more paths than there are atoms, and some trees are cycles. */
+ * a path ends after 4 KiB (behind 64 MiB of them after 256 bytes), so that a walk ends whatever a file does: shared lists have more paths than there are atoms, and some trees are cycles. */
 #ifndef LOCKSTEP_CLI_TREE_WALK_H
 #define LOCKSTEP_CLI_TREE_WALK_H
 

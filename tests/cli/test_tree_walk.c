@@ -42,6 +42,35 @@ Test(tree_walk, a_scalar_is_a_leaf_without_a_path)
     lks_tree_destroy(tree);
 }
 
+static lks_status_t add_nbytes(void *context, const char *path, size_t nbytes,
+                               const lks_value_t *leaf)
+{
+    (void)leaf;
+    cr_assert_eq(strlen(path), nbytes);
+    *(size_t *)context += nbytes;
+    return LKS_OK;
+}
+
+/* Each object is a leaf, below the path of the one around it. */
+Test(tree_walk, paths_of_nested_objects_do_not_grow_with_their_product)
+{
+    enum { DEPTH = 100000 };
+    lks_tree_t *tree;
+    assert_ok(lks_tree_create(&tree));
+    lks_value_t *inner = lks_value_none(tree), *class = lks_value_global(tree, "a", "B");
+    for (int i = 0; i < DEPTH; i++) {
+        lks_value_t *arguments = lks_value_tuple(tree);
+        lks_value_append(tree, arguments, inner);
+        inner = lks_value_object(tree, LKS_OBJECT_NEW, class, arguments);
+    }
+    assert_ok(lks_tree_status(tree));
+    size_t total = 0;
+    assert_ok(tree_walk(inner, 0, add_nbytes, &total));
+    cr_assert_lt(total, ((size_t)64 << 20) + (size_t)DEPTH * 260);
+    cr_assert_gt(total, (size_t)64 << 20);
+    lks_tree_destroy(tree);
+}
+
 Test(tree_walk, shows_the_parts_of_an_object)
 {
     lks_tree_t *tree;
