@@ -201,11 +201,11 @@ static lks_status_t save(plan_t *plan, const lks_tree_t *tree, const char *path)
     return lks_checkpoint_save(path, tree, &options);
 }
 
-/* Reading what was written is one more check, and tells its format and size. */
-static lks_status_t print_written(const plan_t *plan, const char *path)
+/* Reading what was written is one more check, and tells its format and size. The limit is for what others wrote. */
+static lks_status_t print_written(const char *path)
 {
     lks_checkpoint_t *written;
-    LKS_TRY(open_checkpoint(path, plan->memory, &written));
+    LKS_TRY(open_checkpoint(path, 0, &written));
     char size[BYTES_TEXT_MAX];
     printf("%s: %s, %s\n", path, lks_checkpoint_format(written),
            format_bytes(size, lks_checkpoint_file_size(written)));
@@ -225,7 +225,7 @@ static lks_status_t convert(plan_t *plan, const char *from, const char *to)
         status = save(plan, tree, to);
     }
     lks_checkpoint_close(checkpoint);
-    return status == LKS_OK ? print_written(plan, to) : status;
+    return status == LKS_OK ? print_written(to) : status;
 }
 
 /* --- in place ----------------------------------------------------------------------------------- */
@@ -257,7 +257,7 @@ static lks_status_t convert_in_place(plan_t *plan, const char *path)
         status = lks_checkpoint_update(checkpoint, tree, &options);
     }
     lks_checkpoint_close(checkpoint);
-    return status == LKS_OK ? print_written(plan, path) : status;
+    return status == LKS_OK ? print_written(path) : status;
 }
 
 /* --- the command -------------------------------------------------------------------------------- */

@@ -78,6 +78,9 @@ expect 1 "no checkpoint format is called 'tar'" convert --to tar "$plain" "$work
 expect 1 "No such file or directory" convert "$plain" "$work/no/such/folder.pt"
 expect 2 "which two files" convert "$plain"
 
+# a limit that IN keeps, but not what is read back of OUT
+run convert --memory-limit 3kB --to torch_zip "$corpus/t26_iris.safetensors" "$work/limited.pt"
+
 # loads of what fits
 run convert --drop 'fc.2.bias' "$plain" "$work/part.pt"
 expect 3 "missing.*fc.2.bias" eval "$work/part.pt" --model mlp:4,8,3 --key-prefix fc. --data "$iris"
