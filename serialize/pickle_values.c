@@ -249,14 +249,22 @@ static lks_status_t interpret(lks_pickle_machine_t *machine, lks_object_how_t ho
     return lks_pickle_tree_status(machine);
 }
 
-/* REDUCE and NEWOBJ: the result of a call, or a new instance. */
-static lks_status_t create(lks_pickle_machine_t *machine, lks_object_how_t how)
+/* The result of a call, or a new instance, however the pickle asks for it. */
+static lks_status_t push_created(lks_pickle_machine_t *machine, lks_object_how_t how,
+                                 lks_value_t *callable, lks_value_t *arguments)
 {
-    lks_value_t *callable, *arguments, *value;
-    LKS_TRY(lks_pickle_pop(machine, &arguments));
-    LKS_TRY(lks_pickle_pop(machine, &callable));
+    lks_value_t *value;
     LKS_TRY(interpret(machine, how, callable, arguments, &value));
     return value ? lks_pickle_push(machine, value) : push_object(machine, how, callable, arguments);
+}
+
+/* REDUCE and NEWOBJ. */
+static lks_status_t create(lks_pickle_machine_t *machine, lks_object_how_t how)
+{
+    lks_value_t *callable, *arguments;
+    LKS_TRY(lks_pickle_pop(machine, &arguments));
+    LKS_TRY(lks_pickle_pop(machine, &callable));
+    return push_created(machine, how, callable, arguments);
 }
 
 LKS_PICKLE_HANDLER(reduce)
@@ -271,7 +279,7 @@ static lks_status_t push_instance(lks_pickle_machine_t *machine, lks_value_t *cl
 {
     lks_value_t *arguments = fill(machine->tree, lks_value_tuple(machine->tree), items, count);
     LKS_TRY(lks_pickle_tree_status(machine));
-    return push_object(machine, count > 0 ? LKS_OBJECT_REDUCE : LKS_OBJECT_NEW, class, arguments);
+    return push_created(machine, count > 0 ? LKS_OBJECT_REDUCE : LKS_OBJECT_NEW, class, arguments);
 }
 
 LKS_PICKLE_HANDLER(inst)
@@ -315,7 +323,7 @@ LKS_PICKLE_HANDLER(newobj_ex)
         return wrong_kind(machine, "a dict of keywords", parts[2]);
     }
     if (lks_value_count(parts[2]) == 0) {
-        return push_object(machine, LKS_OBJECT_NEW, parts[0], parts[1]);
+        return push_created(machine, LKS_OBJECT_NEW, parts[0], parts[1]);
     }
     lks_tree_t *tree = machine->tree;
     lks_value_t *callable = lks_value_global(tree, "copyreg", "__newobj_ex__");

@@ -173,6 +173,8 @@ Test(pickle_read, a_few_calls_are_plain_values)
     reads("ccollections\nOrderedDict\n)R}X\1\0\0\0aK\1sb.",
           "#0 ordered {} attributes #1 {str a: int 1,\n}");
     reads("c_codecs\nencode\nX\3\0\0\0a\xc3\xbfX\6\0\0\0latin1\x86R.", "bytes 61ff");
+    reads("(c_codecs\nencode\nX\3\0\0\0a\xc3\xbfX\6\0\0\0latin1o.", "bytes 61ff");
+    reads("(X\3\0\0\0a\xc3\xbfX\6\0\0\0latin1i_codecs\nencode\n.", "bytes 61ff");
     reads("\x80\2c__builtin__\nbytes\n)R.", "bytes ");
     reads("c_codecs\nencode\nX\2\0\0\0\xc4\x80X\6\0\0\0latin1\x86R.",
           "#0 object reduce callable global _codecs.encode arguments #1 (str \\xc4\\x80, str "
