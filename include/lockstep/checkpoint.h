@@ -161,7 +161,10 @@ typedef struct lks_save_options {
     /** Bytes of tensors per file where a format has several files; default 5 GB. */
     uint64_t shard_size;
     /** What the format cannot hold is left out instead of refused; default false. `dropped` (may be NULL) is
-     *  told the dotted path of each and why, in the calling thread. */
+     *  told the dotted path of each and why, in the calling thread. Values and elements count here. How a tensor
+     *  was kept does not, and goes without a word where a format has no room for it, as with the formats' own
+     *  libraries: strides, device tags, requires_grad and Parameter in safetensors and npz, shared memory in npz and
+     *  dcp, kinds of dicts and `_metadata` in all three. */
     bool drop;
     void (*dropped)(void *context, const char *path, const char *why);
     void *dropped_context;

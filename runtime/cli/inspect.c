@@ -23,13 +23,15 @@ typedef struct listing {
     uint64_t nbytes; /* of all tensors' elements */
 } listing_t;
 
+/* At most INT64_MAX: a few bytes that are repeated can claim any number. */
 static uint64_t tensor_nbytes(const lks_value_tensor_t *tensor)
 {
     int64_t numel = 0;
     if (lks_shape_numel(tensor->ndim, tensor->shape, &numel) != LKS_OK) {
         return 0; /* the reader has checked it */
     }
-    return (uint64_t)numel * lks_dtype_size(tensor->dtype);
+    int64_t size = (int64_t)lks_dtype_size(tensor->dtype);
+    return (uint64_t)(numel > INT64_MAX / size ? INT64_MAX : numel * size);
 }
 
 /* Whether a leaf is asked for. */
@@ -217,7 +219,8 @@ static lks_status_t count_leaf(void *context, const char *path, size_t nbytes,
     }
     listing->tensors += tensor != NULL;
     listing->values += tensor == NULL;
-    listing->nbytes += tensor ? tensor_nbytes(tensor) : 0;
+    uint64_t nbytes_here = tensor ? tensor_nbytes(tensor) : 0;
+    listing->nbytes += nbytes_here <= UINT64_MAX - listing->nbytes ? nbytes_here : 0;
     return LKS_OK;
 }
 
