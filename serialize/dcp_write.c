@@ -182,7 +182,7 @@ static lks_status_t write_storages(saver_t *saver, const char *name, lks_torch_z
     for (size_t key = 0; key < torch->count; key++) {
         LKS_TRY(lks_tree_load_storage(saver->tree, torch->order[key], name));
         const lks_storage_t *storage = lks_tree_storage(saver->tree, torch->order[key])->storage;
-        lks_torch_zip_add(zip, key, lks_storage_data(storage), lks_storage_nbytes(storage));
+        lks_torch_zip_add(zip, key, lks_storage_data(storage), lks_storage_nbytes(storage), NULL);
     }
     return lks_torch_zip_end(zip);
 }

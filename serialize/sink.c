@@ -160,6 +160,11 @@ void lks_sink_skip(lks_sink_t *sink, uint64_t nbytes)
     sink->flushed += nbytes;
 }
 
+bool lks_sink_failed(const lks_sink_t *sink)
+{
+    return sink->failed;
+}
+
 uint64_t lks_sink_position(const lks_sink_t *sink)
 {
     return sink->flushed + sink->buffered;
@@ -181,10 +186,23 @@ static bool copy_by_kernel(lks_sink_t *sink, int fd, uint64_t nbytes)
     return true;
 }
 
+bool lks_sink_clone_file(lks_sink_t *sink, int fd, uint64_t nbytes)
+{
+    if (ioctl(sink->fd, FICLONE, fd) != 0) {
+        return false;
+    }
+    sink->flushed = nbytes;
+    return true;
+}
+
+int lks_sink_descriptor(const lks_sink_t *sink)
+{
+    return sink->fd;
+}
+
 void lks_sink_copy_file(lks_sink_t *sink, int fd, uint64_t nbytes)
 {
-    if (ioctl(sink->fd, FICLONE, fd) == 0) {
-        sink->flushed = nbytes;
+    if (lks_sink_clone_file(sink, fd, nbytes)) {
         return;
     }
     if (lks_sink_reserve(sink, nbytes) != LKS_OK) {

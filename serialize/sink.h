@@ -43,8 +43,16 @@ LKS_NODISCARD lks_status_t lks_sink_write_extents(lks_sink_t *sink, lks_extent_t
 /** Moves the position over `nbytes` bytes that were, or will be, written as extents. */
 void lks_sink_skip(lks_sink_t *sink, uint64_t nbytes);
 
+/** True once a write has failed, which commit will report. */
+bool lks_sink_failed(const lks_sink_t *sink);
+
 /** Bytes written or skipped so far. */
 uint64_t lks_sink_position(const lks_sink_t *sink);
+
+/** Makes the (still empty) sink a clone of an open file of `nbytes` bytes, which shares its blocks. False, with nothing
+ *  done, where the file system cannot do that. The clone may be changed through lks_sink_descriptor. */
+bool lks_sink_clone_file(lks_sink_t *sink, int fd, uint64_t nbytes);
+int lks_sink_descriptor(const lks_sink_t *sink);
 
 /** Fills the (still empty) sink with the contents of an open file, sharing its blocks where it can. */
 void lks_sink_copy_file(lks_sink_t *sink, int fd, uint64_t nbytes);

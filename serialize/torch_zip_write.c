@@ -38,11 +38,12 @@ static void root_of(const char *path, char root[ROOT_MAX + 1])
 
 /* --- an archive --------------------------------------------------------------------------------- */
 
-static void add(lks_torch_zip_writer_t *writer, const char *name, const void *data, size_t nbytes)
+static void add(lks_torch_zip_writer_t *writer, const char *name, const void *data, size_t nbytes,
+                uint32_t *crc)
 {
     char path[ROOT_MAX + NAME_MAX_BELOW];
     (void)snprintf(path, sizeof path, "%s/%s", writer->root, name);
-    lks_zip_writer_add(&writer->zip, path, data, nbytes);
+    lks_zip_writer_add(&writer->zip, path, data, nbytes, crc);
 }
 
 lks_torch_zip_writer_t lks_torch_zip_begin(lks_sink_t *sink, const char *root,
@@ -50,16 +51,17 @@ lks_torch_zip_writer_t lks_torch_zip_begin(lks_sink_t *sink, const char *root,
 {
     lks_torch_zip_writer_t writer = {.zip = {.sink = sink, .base = lks_sink_position(sink)},
                                      .root = root};
-    add(&writer, "data.pkl", pickle->data, pickle->length);
-    add(&writer, "byteorder", "little", 6);
+    add(&writer, "data.pkl", pickle->data, pickle->length, NULL);
+    add(&writer, "byteorder", "little", 6, NULL);
     return writer;
 }
 
-void lks_torch_zip_add(lks_torch_zip_writer_t *writer, size_t key, const void *data, size_t nbytes)
+void lks_torch_zip_add(lks_torch_zip_writer_t *writer, size_t key, const void *data, size_t nbytes,
+                       uint32_t *crc)
 {
     char name[NAME_MAX_BELOW];
     (void)snprintf(name, sizeof name, "data/%zu", key);
-    add(writer, name, data, nbytes);
+    add(writer, name, data, nbytes, crc);
 }
 
 static void continue_crc(void *context, const void *data, size_t nbytes)
@@ -95,7 +97,7 @@ lks_status_t lks_torch_zip_add_packed(lks_torch_zip_writer_t *writer, size_t key
     }
     const unsigned char *data = lks_storage_data(lks_tree_storage(tree, tensor->storage)->storage);
     size_t offset = nbytes > 0 ? (size_t)tensor->offset * lks_dtype_size(tensor->dtype) : 0;
-    lks_torch_zip_add(writer, key, data + offset, (size_t)nbytes);
+    lks_torch_zip_add(writer, key, data + offset, (size_t)nbytes, NULL);
     return LKS_OK;
 }
 
@@ -104,13 +106,13 @@ static void add_serialization_id(lks_torch_zip_writer_t *writer, char id[SERIALI
 {
     (void)snprintf(id, SERIALIZATION_ID_SIZE, "%020" PRIu64 "%020" PRIu64, writer->zip.names_hash,
                    writer->zip.crcs_hash);
-    add(writer, ".data/serialization_id", id, strlen(id));
+    add(writer, ".data/serialization_id", id, strlen(id), NULL);
 }
 
 lks_status_t lks_torch_zip_end(lks_torch_zip_writer_t *writer)
 {
     char id[SERIALIZATION_ID_SIZE];
-    add(writer, "version", "3\n", 2);
+    add(writer, "version", "3\n", 2, NULL);
     LKS_TRY(lks_zip_writer_flush(&writer->zip)); /* the fingerprint is of what was written */
     add_serialization_id(writer, id);
     return lks_zip_writer_finish(&writer->zip);
@@ -156,8 +158,22 @@ static bool takes_memory(const lks_tree_t *tree, size_t index)
     return !check.data || at < from || at - from >= check.nbytes;
 }
 
-/* What lies in the file is verified before the first byte is written: a corrupt source is found with the disk
- * untouched. */
+/* Whether a storage is a whole record of a mapped archive, not verified yet: the checksum that is found as it is written
+ * says whether it is good, and it is passed over once. */
+static bool is_verified_late(const lks_tree_t *tree, size_t index)
+{
+    size_t checked;
+    (void)lks_check_count(tree, &checked);
+    if (!tree->checks || index >= checked || lks_cast_of(tree, index)) {
+        return false;
+    }
+    const lks_check_t check = lks_check_get(tree, index);
+    const lks_storage_t *storage = tree->storages[index].storage;
+    return check.data && !check.known && check.data == lks_storage_data(storage) &&
+           check.nbytes == lks_storage_nbytes(storage);
+}
+
+/* What else lies in the file is verified before the first byte is written. */
 static lks_status_t verify_mapped(const lks_torch_writer_t *torch, size_t threads)
 {
     const lks_tree_t *tree = torch->tree;
@@ -166,17 +182,19 @@ static lks_status_t verify_mapped(const lks_torch_writer_t *torch, size_t thread
         return lks_fail(LKS_ERR_NO_MEMORY, "writing %zu storages: out of memory", torch->count);
     }
     for (size_t key = 0; key < torch->count; key++) {
-        if (!takes_memory(tree, torch->order[key])) {
-            mapped[count++] = torch->order[key];
+        size_t index = torch->order[key];
+        if (!takes_memory(tree, index) && !is_verified_late(tree, index)) {
+            mapped[count++] = index;
         }
     }
     lks_status_t status = lks_checks_run_storages(tree, mapped, count, threads);
+    lks_storage_names_t *names = NULL;
+    size_t checked;
+    (void)lks_check_count(tree, &checked);
     for (size_t i = 0; i < count && status == LKS_OK; i++) {
-        status = lks_tree_load_storage(tree, mapped[i], NULL);
-        if (status == LKS_OK) {
-            lks_tree_unload_storage(tree, mapped[i]);
-        }
+        status = mapped[i] < checked ? lks_check_verdict(tree, mapped[i], &names) : LKS_OK;
     }
+    lks_storage_names_destroy(names);
     free(mapped);
     return status;
 }
@@ -197,12 +215,18 @@ typedef struct transfer {
     lks_torch_zip_writer_t *writer;
     size_t first, next; /* keys of those that are loaded and wait */
     uint64_t nbytes;    /* that they take */
+    struct late {
+        bool is; /* verified when it was written */
+        uint32_t crc;
+    } * late; /* by key */
 } transfer_t;
 
 static void unload(transfer_t *transfer)
 {
     for (; transfer->first < transfer->next; transfer->first++) {
-        lks_tree_unload_storage(transfer->torch->tree, transfer->torch->order[transfer->first]);
+        if (!transfer->late[transfer->first].is) {
+            lks_tree_unload_storage(transfer->torch->tree, transfer->torch->order[transfer->first]);
+        }
     }
     transfer->nbytes = 0;
 }
@@ -218,17 +242,45 @@ static lks_status_t add_storage(transfer_t *transfer)
         LKS_TRY(lks_zip_writer_flush(&transfer->writer->zip));
         unload(transfer);
     }
-    LKS_TRY(lks_tree_load_storage(torch->tree, index, NULL));
+    struct late *late = &transfer->late[key];
+    late->is = is_verified_late(torch->tree, index);
+    if (!late->is) {
+        LKS_TRY(lks_tree_load_storage(torch->tree, index, NULL));
+    }
     transfer->next++;
     /* One that is larger than all of them may be has no other beside it. */
     transfer->nbytes += taken < LOADED_MAX ? taken : LOADED_MAX - transfer->nbytes;
-    lks_torch_zip_add(transfer->writer, key, lks_storage_data(storage), nbytes);
+    lks_torch_zip_add(transfer->writer, key, lks_storage_data(storage), nbytes, &late->crc);
     return LKS_OK;
+}
+
+/* The verdict on what was written unseen. Where writing failed, checksums mean nothing. */
+static lks_status_t verify_late(const transfer_t *transfer)
+{
+    const lks_tree_t *tree = transfer->torch->tree;
+    lks_storage_names_t *names = NULL;
+    lks_status_t status = LKS_OK;
+    if (lks_sink_failed(transfer->writer->zip.sink)) {
+        return LKS_OK; /* the sink reports it at commit */
+    }
+    for (size_t key = 0; key < transfer->torch->count && status == LKS_OK; key++) {
+        if (transfer->late[key].is) {
+            size_t index = transfer->torch->order[key];
+            tree->checks->settle(tree->load_context, index, transfer->late[key].crc);
+            status = lks_check_verdict(tree, index, &names);
+        }
+    }
+    lks_storage_names_destroy(names);
+    return status;
 }
 
 static lks_status_t write_storages(const lks_torch_writer_t *torch, lks_torch_zip_writer_t *writer)
 {
-    transfer_t transfer = {.torch = torch, .writer = writer};
+    transfer_t transfer = {
+        .torch = torch, .writer = writer, .late = calloc(torch->count + 1, sizeof *transfer.late)};
+    if (!transfer.late) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "writing %zu storages: out of memory", torch->count);
+    }
     lks_status_t status = LKS_OK;
     while (transfer.next < torch->count && status == LKS_OK) {
         status = add_storage(&transfer);
@@ -237,6 +289,8 @@ static lks_status_t write_storages(const lks_torch_writer_t *torch, lks_torch_zi
         status = lks_zip_writer_flush(&writer->zip);
     }
     unload(&transfer);
+    status = status == LKS_OK ? verify_late(&transfer) : status;
+    free(transfer.late);
     return status;
 }
 

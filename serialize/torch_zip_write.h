@@ -17,8 +17,10 @@ typedef struct lks_torch_zip_writer {
 lks_torch_zip_writer_t lks_torch_zip_begin(lks_sink_t *sink, const char *root,
                                            const lks_strbuf_t *pickle);
 
-/** The storage that the pickle calls `key`. Its bytes are borrowed until the end. */
-void lks_torch_zip_add(lks_torch_zip_writer_t *writer, size_t key, const void *data, size_t nbytes);
+/** The storage that the pickle calls `key`. Its bytes are borrowed until the end; `*crc` (unless NULL) is set when they
+ *  are written. */
+void lks_torch_zip_add(lks_torch_zip_writer_t *writer, size_t key, const void *data, size_t nbytes,
+                       uint32_t *crc);
 
 /** The same of a tensor's elements in C order; its storage is loaded. Errors: INVALID_ARG (too many). */
 LKS_NODISCARD lks_status_t lks_torch_zip_add_packed(lks_torch_zip_writer_t *writer, size_t key,

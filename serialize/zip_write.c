@@ -15,6 +15,7 @@
 struct lks_zip_waiting {
     size_t name; /* offset in the writer's names, which move */
     const void *data;
+    uint32_t *crc; /* where its checksum is wanted; NULL: nowhere */
     lks_zip_record_t record;
 };
 
@@ -36,7 +37,8 @@ static lks_zip_waiting_t *next_record(lks_zip_writer_t *writer)
     return &writer->records[writer->waiting];
 }
 
-void lks_zip_writer_add(lks_zip_writer_t *writer, const char *name, const void *data, size_t nbytes)
+void lks_zip_writer_add(lks_zip_writer_t *writer, const char *name, const void *data, size_t nbytes,
+                        uint32_t *crc)
 {
     size_t at = writer->names.length, length = strlen(name);
     lks_strbuf_append(&writer->names, name, length);
@@ -46,7 +48,7 @@ void lks_zip_writer_add(lks_zip_writer_t *writer, const char *name, const void *
         return;
     }
     *waiting = (lks_zip_waiting_t){
-        .name = at, .data = data, .record = {.name_length = length, .size = nbytes}};
+        .name = at, .data = data, .crc = crc, .record = {.name_length = length, .size = nbytes}};
     writer->waiting++;
 }
 
@@ -129,6 +131,9 @@ static void write_record(lks_zip_writer_t *writer, lks_zip_waiting_t *waiting)
         record->crc = lks_crc32(0, waiting->data, (size_t)record->size);
         write_local(writer, record);
         lks_sink_write(writer->sink, waiting->data, (size_t)record->size);
+    }
+    if (waiting->crc) {
+        *waiting->crc = record->crc;
     }
     list_record(writer, record);
 }

@@ -26,9 +26,9 @@ typedef struct lks_zip_writer {
 } lks_zip_writer_t;
 
 /** Adds a record. `name` is relative and shorter than 64 KiB. The data is borrowed until it is written: all
- *  that waits is written at once, large payloads by several threads. */
-void lks_zip_writer_add(lks_zip_writer_t *writer, const char *name, const void *data,
-                        size_t nbytes);
+ *  that waits is written at once, large payloads by several threads. `*crc` (unless NULL) is set then. */
+void lks_zip_writer_add(lks_zip_writer_t *writer, const char *name, const void *data, size_t nbytes,
+                        uint32_t *crc);
 
 /** Starts a record of `nbytes` bytes with that CRC-32, which follow through lks_sink_write: for bytes that are never
  *  in memory all at once. `name` need not be kept. Errors: NO_MEMORY. */

@@ -61,7 +61,7 @@ Test(zip_write, libzip_finds_the_archive_consistent)
     char name[32];
     for (size_t i = 0; i < COUNT; i++) {
         (void)snprintf(name, sizeof name, "root/data/%zu", i);
-        lks_zip_writer_add(&writer, name, large + i, sizes[i] - (i == COUNT - 1 ? i : 0));
+        lks_zip_writer_add(&writer, name, large + i, sizes[i] - (i == COUNT - 1 ? i : 0), NULL);
     }
     end();
     zip_t *zip = open_strictly();
@@ -80,11 +80,11 @@ Test(zip_write, an_archive_may_begin_anywhere_in_a_file)
     memset(large, 'x', sizeof large);
     lks_sink_write(writer.sink, "12345", 5);
     writer.base = 5;
-    lks_zip_writer_add(&writer, "r/a", large, sizeof large);
+    lks_zip_writer_add(&writer, "r/a", large, sizeof large, NULL);
     assert_ok(lks_zip_writer_begin(&writer, "r/b", 3, lks_crc32(0, "abc", 3)));
     lks_sink_write(writer.sink, "a", 1);
     lks_sink_write(writer.sink, "bc", 2);
-    lks_zip_writer_add(&writer, "r/c", "d", 1);
+    lks_zip_writer_add(&writer, "r/c", "d", 1, NULL);
     end();
     lks_source_t *source;
     lks_zip_t zip;
@@ -109,7 +109,7 @@ Test(zip_write, payloads_lie_at_multiples_of_64)
     for (size_t i = 0; i < 130; i++) {
         name[2 + i] = 'x';
         name[3 + i] = '\0';
-        lks_zip_writer_add(&writer, name, name, i);
+        lks_zip_writer_add(&writer, name, name, i, NULL);
     }
     end();
     lks_source_t *source;
@@ -132,7 +132,7 @@ Test(zip_write, more_than_65535_records_take_zip64)
     for (size_t i = 0; i < 66000; i++) {
         numbers[i] = i;
         (void)snprintf(name, sizeof name, "r/%zu", i);
-        lks_zip_writer_add(&writer, name, &numbers[i], sizeof i);
+        lks_zip_writer_add(&writer, name, &numbers[i], sizeof i, NULL);
     }
     end();
     size_t last = 65999;
@@ -157,7 +157,7 @@ Test(zip_write, an_archive_fits_its_bound)
     for (size_t i = 0; i < 50; i++) {
         (void)snprintf(name, sizeof name, "root/%.*s", (int)i,
                        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
-        lks_zip_writer_add(&writer, name, data, i);
+        lks_zip_writer_add(&writer, name, data, i, NULL);
         bound += lks_zip_record_bound(strlen(name), i);
     }
     assert_ok(lks_zip_writer_flush(&writer));
@@ -173,7 +173,7 @@ static unsigned char *write_mixed(const unsigned char *data, size_t threads, siz
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         char name[32];
         (void)snprintf(name, sizeof name, "root/data/%zu", i);
-        lks_zip_writer_add(&writer, name, data + i, sizes[i]);
+        lks_zip_writer_add(&writer, name, data + i, sizes[i], NULL);
         if (i == 6) {
             assert_ok(lks_zip_writer_flush(&writer));
             assert_ok(lks_zip_writer_flush(&writer));
