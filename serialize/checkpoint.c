@@ -346,20 +346,49 @@ static lks_status_t copy_file(const char *from, const char *to, bool sync)
     return status;
 }
 
-lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
-                                 const lks_save_options_t *options)
+static lks_opened_t opened_of(const lks_checkpoint_t *checkpoint)
+{
+    return (lks_opened_t){.format = checkpoint->format,
+                          .state = checkpoint->state,
+                          .source = checkpoint->origin.source,
+                          .path = checkpoint->path};
+}
+
+/* `from` may be NULL. */
+static lks_status_t save(const lks_checkpoint_t *from, const char *path, const lks_tree_t *tree,
+                         const lks_save_options_t *options)
 {
     const lks_save_options_t defaults = lks_save_options_default();
     options = options ? options : &defaults;
     const lks_format_t *format;
     LKS_TRY(find_format(path, options, &format));
     LKS_TRY(check_tree(path, tree));
-    lks_status_t status = format->save ? save_file(format, path, tree, options)
-                                       : save_folder(format, path, tree, options);
+    lks_status_t status = LKS_OK;
+    bool done = false;
+    if (from && from->format == format) {
+        const lks_opened_t opened = opened_of(from);
+        status = lks_in_place_save(&opened, tree, path, options->sync, &done);
+    }
+    if (status == LKS_OK && !done) {
+        status = format->save ? save_file(format, path, tree, options)
+                              : save_folder(format, path, tree, options);
+    }
     for (size_t i = 0; i < options->copy_count && status == LKS_OK; i++) {
         status = copy_file(path, options->copies[i], options->sync);
     }
     return save_status(status, path);
+}
+
+lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
+                                 const lks_save_options_t *options)
+{
+    return save(NULL, path, tree, options);
+}
+
+lks_status_t lks_checkpoint_save_as(const lks_checkpoint_t *checkpoint, const char *path,
+                                    const lks_tree_t *tree, const lks_save_options_t *options)
+{
+    return save(checkpoint, path, tree, options);
 }
 
 lks_update_options_t lks_update_options_default(void)
@@ -371,10 +400,7 @@ lks_status_t lks_checkpoint_update(lks_checkpoint_t *checkpoint, const lks_tree_
                                    const lks_update_options_t *options)
 {
     const lks_update_options_t defaults = lks_update_options_default();
-    const lks_opened_t opened = {.format = checkpoint->format,
-                                 .state = checkpoint->state,
-                                 .source = checkpoint->origin.source,
-                                 .path = checkpoint->path};
+    const lks_opened_t opened = opened_of(checkpoint);
     return lks_in_place_update(&opened, tree, options ? options : &defaults);
 }
 

@@ -36,8 +36,9 @@ typedef struct lks_format {
     bool (*is_part)(const char *name); /* of a file: that it belongs to such a directory */
 
     /* Makes `tree`, over the same storages, the values of the open file, which is also open as `fd` for writing;
-     * NULL: that takes a new file. Whatever happens, the file is the old one or the new one. */
-    lks_status_t (*update)(void *state, const lks_tree_t *tree, int fd, bool sync);
+     * called `path`; NULL: that takes a new file. Whatever happens, the file is the old one or the new one. */
+    lks_status_t (*update)(void *state, const lks_tree_t *tree, int fd, const char *path,
+                           bool sync);
 } lks_format_t;
 
 extern const lks_format_t lks_format_torch_zip;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* in_place.h - changing the values of an open checkpoint in its own file: what must hold before a format does it. */
+/* in_place.h - changing the values of an open checkpoint in its own file, or in a clone of it: what must hold before a
+ * format does it. */
 #ifndef LOCKSTEP_SERIALIZE_IN_PLACE_H
 #define LOCKSTEP_SERIALIZE_IN_PLACE_H
 
@@ -16,5 +17,11 @@ typedef struct lks_opened {
 /** lks_checkpoint_update. */
 LKS_NODISCARD lks_status_t lks_in_place_update(const lks_opened_t *opened, const lks_tree_t *tree,
                                                const lks_update_options_t *options);
+
+/** Saves `tree` as the file `path`, which shares the blocks of the tensors with the open one, where the file system can
+ *  do that and the tree has all of the file's tensors as they are. *done is false where not: then nothing happened.
+ *  Errors, also with nothing done: IO, NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_in_place_save(const lks_opened_t *opened, const lks_tree_t *tree,
+                                             const char *path, bool sync, bool *done);
 
 #endif

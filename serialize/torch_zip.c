@@ -21,7 +21,8 @@ static lks_status_t open_archive(lks_origin_t *origin, const lks_checkpoint_limi
     return lks_torch_archive_list(*state);
 }
 
-static lks_status_t update_archive(void *state, const lks_tree_t *tree, int fd, bool sync)
+static lks_status_t update_archive(void *state, const lks_tree_t *tree, int fd, const char *path,
+                                   bool sync)
 {
     const lks_torch_archive_t *archive = state;
     size_t count = lks_tree_storage_count(archive->tree);
@@ -33,7 +34,7 @@ static lks_status_t update_archive(void *state, const lks_tree_t *tree, int fd, 
         records[i] = archive->storages.items[i].entry;
     }
     const lks_torch_zip_file_t file = {
-        .path = archive->storages.source->path,
+        .path = path,
         .zip = &archive->zip,
         .root = archive->root,
         .root_length = archive->root_length,

@@ -186,6 +186,14 @@ LKS_API lks_save_options_t lks_save_options_default(void);
 LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_save(const char *path, const lks_tree_t *tree,
                                                        const lks_save_options_t *options);
 
+/** The same for the tree of an open checkpoint, after lks_checkpoint_edit. Where only names and device tags changed, the
+ *  format stays torch_zip and the file system lets files share blocks (btrfs, XFS), this takes the time of
+ *  lks_checkpoint_update whatever the size: the new file shares its tensors with the old one, which are not looked at,
+ *  and so not verified. Elsewhere all is read, verified and written. Errors: also CORRUPT (naming a tensor). */
+LKS_API LKS_NODISCARD lks_status_t lks_checkpoint_save_as(const lks_checkpoint_t *checkpoint,
+                                                          const char *path, const lks_tree_t *tree,
+                                                          const lks_save_options_t *options);
+
 /** Saves in the background, one after the other. It keeps the memory of its snapshots for the next one. */
 typedef struct lks_save_handle lks_save_handle_t;
 

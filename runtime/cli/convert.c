@@ -186,7 +186,7 @@ static void show_dropped(void *context, const char *path, const char *why)
     fprintf(stderr, "': %s\n", why);
 }
 
-static lks_status_t save(plan_t *plan, const lks_tree_t *tree, const char *path)
+static lks_status_t save(plan_t *plan, const lks_checkpoint_t *checkpoint, const char *path)
 {
     lks_save_options_t options = lks_save_options_default();
     options.format = plan->to;
@@ -198,7 +198,7 @@ static lks_status_t save(plan_t *plan, const lks_tree_t *tree, const char *path)
         options.shard_size = plan->shard_size;
         options.format = plan->to ? plan->to : "sharded";
     }
-    return lks_checkpoint_save(path, tree, &options);
+    return lks_checkpoint_save_as(checkpoint, path, lks_checkpoint_tree(checkpoint), &options);
 }
 
 /* Reading what was written is one more check, and tells its format and size. The limit is for what others wrote. */
@@ -222,7 +222,7 @@ static lks_status_t convert(plan_t *plan, const char *from, const char *to)
     if (status != LKS_OK) {
         status = lks_error_prefix(status, "converting '%s'", from);
     } else {
-        status = save(plan, tree, to);
+        status = save(plan, checkpoint, to);
     }
     lks_checkpoint_close(checkpoint);
     return status == LKS_OK ? print_written(to) : status;
