@@ -145,7 +145,7 @@ typedef struct job {
     double (*floor)(place_t *place);
 } job_t;
 
-/* To come: renaming in place and into a new file, beside cp. */
+/* Renaming, in place and into a new file, is run_checkpoint's: whole processes, beside cp and PyTorch. */
 static const job_t jobs[] = {
     {"load-mapped", load_mapped, "map + CRC", map_crc},
     {"verify", verify_open, "CRC in memory", memory_crc},

@@ -3,6 +3,7 @@
 """PyTorch's side of run_checkpoint: the same files, loaded and saved.
 
 peer_checkpoint.py --once load FILE       a whole process (needs torch; Debian: python3-torch)
+peer_checkpoint.py --once strip FILE OUT  another: `module.` taken off every key, as people do it
 peer_checkpoint.py --serve FILE OUTPUT    one job's name a line on stdin (load, save, save-fsync), its seconds on stdout
 """
 import os
@@ -21,6 +22,12 @@ def save(torch, state, output, sync):
         file = os.open(output, os.O_RDWR)
         os.fsync(file)
         os.close(file)
+
+
+def strip(torch, path, output):
+    state = load(torch, path)
+    torch.save({key[len('module.'):] if key.startswith('module.') else key: value
+                for key, value in state.items()}, output)
 
 
 def prime(nbytes):
@@ -57,6 +64,9 @@ def main():
     if len(sys.argv) == 4 and sys.argv[1:3] == ['--once', 'load']:
         import torch
         load(torch, sys.argv[3])
+    elif len(sys.argv) == 5 and sys.argv[1:3] == ['--once', 'strip']:
+        import torch
+        strip(torch, sys.argv[3], sys.argv[4])
     elif len(sys.argv) == 4 and sys.argv[1] == '--serve':
         serve(sys.argv[2], sys.argv[3])
     else:
