@@ -13,7 +13,7 @@ Test(print, ints_are_as_printf_writes_them)
         char *got, want[32];
         size_t length;
         FILE *stream = open_memstream(&got, &length);
-        cr_assert_eq(print_int(stream, numbers[i]),
+        cr_assert_eq((int)print_int(stream, numbers[i]),
                      snprintf(want, sizeof want, "%" PRId64, numbers[i]));
         (void)fclose(stream);
         cr_assert_str_eq(got, want);
