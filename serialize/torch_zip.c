@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* torch_zip.c - reading; see torch_zip.h. */
 #include "serialize/torch_zip.h"
+#include "serialize/cast.h"
 #include "serialize/format.h"
 #include "serialize/torch_archive.h"
 
@@ -25,13 +26,14 @@ static lks_status_t update_archive(void *state, const lks_tree_t *tree, int fd, 
                                    bool sync)
 {
     const lks_torch_archive_t *archive = state;
-    size_t count = lks_tree_storage_count(archive->tree);
+    size_t count = archive->storages.count;
     const lks_zip_entry_t **records = calloc(count + 1, sizeof *records);
     if (!records) {
         return lks_fail(LKS_ERR_NO_MEMORY, "out of memory");
     }
     for (size_t i = 0; i < count; i++) {
-        records[i] = archive->storages.items[i].entry;
+        bool is_cast = lks_cast_of(archive->tree, i) != NULL;
+        records[i] = is_cast ? NULL : archive->storages.items[i].entry;
     }
     const lks_torch_zip_file_t file = {
         .path = path,
@@ -40,6 +42,7 @@ static lks_status_t update_archive(void *state, const lks_tree_t *tree, int fd, 
         .root_length = archive->root_length,
         .tree = archive->tree,
         .records = records,
+        .record_count = count,
     };
     lks_status_t status = lks_torch_zip_update(&file, tree, fd, sync);
     free(records);

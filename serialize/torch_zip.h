@@ -26,8 +26,9 @@ typedef struct lks_torch_zip_file {
     const lks_zip_t *zip;
     const char *root; /* with its slash; not terminated */
     size_t root_length;
-    const lks_tree_t *tree;
-    const lks_zip_entry_t *const *records; /* by storage of the tree */
+    const lks_tree_t *tree;                /* which may have been edited since */
+    const lks_zip_entry_t *const *records; /* by storage of the tree; NULL: of other bytes now */
+    size_t record_count;                   /* storages behind them are not the file's */
 } lks_torch_zip_file_t;
 
 /** Makes `tree` the object of the archive, which is open as `fd` for writing. Its storages are among the file's, which

@@ -36,10 +36,11 @@ typedef struct update {
 
 /* --- the pickle --------------------------------------------------------------------------------- */
 
-static lks_status_t index_storages(const lks_tree_t *tree, lks_intmap_t *map)
+static lks_status_t index_storages(const lks_torch_zip_file_t *file, lks_intmap_t *map)
 {
-    for (size_t i = 0; i < lks_tree_storage_count(tree); i++) {
-        if (!lks_intmap_set(map, (uintptr_t)lks_tree_storage(tree, i)->storage, i)) {
+    for (size_t i = 0; i < file->record_count; i++) {
+        uintptr_t storage = (uintptr_t)lks_tree_storage(file->tree, i)->storage;
+        if (file->records[i] && !lks_intmap_set(map, storage, i)) {
             return lks_fail(LKS_ERR_NO_MEMORY, "out of memory");
         }
     }
@@ -56,7 +57,7 @@ static lks_torch_key_t key_of(const lks_torch_zip_file_t *file, size_t index)
 static lks_status_t find_keys(update_t *update, const lks_tree_t *tree)
 {
     lks_intmap_t map = {0};
-    lks_status_t status = index_storages(update->file->tree, &map);
+    lks_status_t status = index_storages(update->file, &map);
     for (size_t i = 0; i < lks_tree_storage_count(tree) && status == LKS_OK; i++) {
         size_t index = lks_intmap_get(&map, (uintptr_t)lks_tree_storage(tree, i)->storage);
         if (index != SIZE_MAX) {

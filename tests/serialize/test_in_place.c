@@ -9,6 +9,7 @@
 #include "serialize/zip_record.h"
 
 #include <fcntl.h>
+#include <lockstep/transform.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/resource.h>
@@ -261,6 +262,40 @@ Test(in_place, a_tensor_from_elsewhere_is_refused)
     free(before);
     lks_tree_destroy(tree);
     lks_checkpoint_close(checkpoint);
+}
+
+/* The checkpoint's own tree, edited, has storages that the file does not have. */
+static void assert_edit_refused(void (*edit)(lks_tree_t *tree), const char *sentence)
+{
+    size_t nbytes;
+    unsigned char *before = test_read_file(path, &nbytes);
+    lks_checkpoint_t *checkpoint = open_at(path);
+    edit(lks_checkpoint_edit(checkpoint));
+    assert_fails(lks_checkpoint_update(checkpoint, lks_checkpoint_tree(checkpoint), NULL),
+                 LKS_ERR_UNSUPPORTED, sentence);
+    lks_checkpoint_close(checkpoint);
+    assert_untouched(before, nbytes);
+    free(before);
+}
+
+static void cast_all(lks_tree_t *tree)
+{
+    assert_ok(lks_tree_cast(tree, NULL, LKS_DTYPE_BF16, NULL));
+}
+
+static void add_many(lks_tree_t *tree)
+{
+    lks_value_t *list = lks_value_list(tree);
+    for (size_t i = 0; i < 100; i++) {
+        lks_value_append(tree, list, test_scalar(tree));
+    }
+    lks_value_set_str(tree, lks_tree_root(tree), "new", list);
+}
+
+Test(in_place, an_edited_tree_with_other_bytes_is_refused)
+{
+    assert_edit_refused(cast_all, "storage 0 is not one of the file");
+    assert_edit_refused(add_many, "storage 20 is not one of the file");
 }
 
 Test(in_place, a_checkpoint_in_memory_has_no_file)
