@@ -2,6 +2,7 @@
 /* folder.c - the directory of a process; see fuzz.h. */
 #include "fuzz.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,4 +33,11 @@ const char *fuzz_path(const char *name)
     static char path[PATH_MAX];
     (void)snprintf(path, sizeof path, "%s/%s", fuzz_folder(), name);
     return path;
+}
+
+void fuzz_write_file(const char *name, const void *data, size_t nbytes)
+{
+    int fd = open(fuzz_path(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    fuzz_require(fd >= 0 && write(fd, data, nbytes) == (ssize_t)nbytes && close(fd) == 0,
+                 "files can be written");
 }

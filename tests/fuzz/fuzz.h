@@ -34,6 +34,9 @@ const char *fuzz_folder(void);
 /** "<fuzz_folder()>/<name>", until the next call. */
 const char *fuzz_path(const char *name);
 
+/** Writes a file of the directory. */
+void fuzz_write_file(const char *name, const void *data, size_t nbytes);
+
 /** Of libFuzzer. */
 size_t LLVMFuzzerMutate(unsigned char *data, size_t size, size_t max_size);
 size_t LLVMFuzzerCustomMutator(unsigned char *data, size_t size, size_t max_size, unsigned seed);

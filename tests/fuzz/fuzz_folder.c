@@ -5,7 +5,6 @@
 #include "archive.h"
 #include "fuzz.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,14 +41,6 @@ static file_t next_file(const unsigned char *data, size_t size, size_t *at, unsi
 
 /* --- on disk ------------------------------------------------------------------------------------ */
 
-static void write_file(const char *name, const file_t *file)
-{
-    int fd = open(fuzz_path(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    fuzz_require(fd >= 0 && write(fd, file->data, file->nbytes) == (ssize_t)file->nbytes &&
-                     close(fd) == 0,
-                 "files can be written");
-}
-
 /* Makes the file what it is in this input, if it was something else in the last one. */
 static void place(unsigned name, const file_t *file)
 {
@@ -67,7 +58,7 @@ static void place(unsigned name, const file_t *file)
         memcmp(last[name], file->data, file->nbytes) == 0) {
         return;
     }
-    write_file(names()[name], file);
+    fuzz_write_file(names()[name], file->data, file->nbytes);
     free(last[name]);
     last[name] = malloc(file->nbytes + 1);
     fuzz_require(last[name] != NULL, "there is memory");
