@@ -4,6 +4,7 @@
  * nothing until it is filled; the original one stays here, with the format's hooks behind it. */
 #include "serialize/cast.h"
 #include "core/checked.h"
+#include "serialize/memory.h"
 
 #include <lockstep/transform.h>
 #include <pthread.h>
@@ -36,10 +37,10 @@ static lks_status_t fill(lks_cast_t *cast, const lks_tree_t *tree, size_t index,
         return LKS_OK; /* another thread was faster */
     }
     LKS_TRY(lks_tree_load_raw(tree, index, name));
-    LKS_TRY(convert(cast));
+    lks_status_t status = convert(cast);
     lks_tree_unload_raw(tree, index);
-    atomic_store(&cast->ready, true);
-    return LKS_OK;
+    atomic_store(&cast->ready, status == LKS_OK);
+    return status;
 }
 
 lks_status_t lks_cast_load(lks_cast_t *cast, const lks_tree_t *tree, size_t index, const char *name)
@@ -65,40 +66,6 @@ void lks_cast_unload(lks_cast_t *cast)
 
 /* --- making ------------------------------------------------------------------------------------- */
 
-typedef struct mapping {
-    void *data;
-    size_t nbytes;
-} mapping_t;
-
-static void release_mapping(void *context)
-{
-    mapping_t *mapping = context;
-    (void)munmap(mapping->data, mapping->nbytes);
-    free(mapping);
-}
-
-static lks_status_t map_storage(size_t nbytes, lks_storage_t **out)
-{
-    mapping_t *mapping = malloc(sizeof *mapping);
-    size_t mapped = nbytes > 0 ? nbytes : 1;
-    void *data = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (!mapping || data == MAP_FAILED) {
-        free(mapping);
-        if (data != MAP_FAILED) {
-            (void)munmap(data, mapped);
-        }
-        return lks_fail(LKS_ERR_NO_MEMORY, "no memory for a storage of %zu bytes", nbytes);
-    }
-    *mapping = (mapping_t){.data = data, .nbytes = mapped};
-    lks_status_t status =
-        lks_storage_wrap(lks_device_host(), data, nbytes, release_mapping, mapping, out);
-    if (status != LKS_OK) {
-        release_mapping(mapping);
-    }
-    return status;
-}
-
 static void cast_destroy(lks_cast_t *cast)
 {
     if (cast) {
@@ -117,10 +84,13 @@ static lks_status_t cast_create(const lks_tree_storage_t *storage, lks_dtype_t t
         free(cast);
         return lks_fail(LKS_ERR_NO_MEMORY, "casting a storage: out of memory");
     }
-    lks_status_t status = map_storage(nbytes, &cast->converted);
+    lks_memory_t *memory;
+    lks_status_t status;
+    LKS_GOTO(lks_memory_create(nbytes, &memory), free_cast);
+    status = lks_memory_storage(memory, 0, nbytes, &cast->converted);
+    lks_memory_release(memory); /* the storage has its own reference */
     if (status != LKS_OK) {
-        free(cast);
-        return status;
+        goto free_cast;
     }
     cast->original = lks_storage_retain(storage->storage);
     cast->from = storage->dtype;
@@ -129,6 +99,10 @@ static lks_status_t cast_create(const lks_tree_storage_t *storage, lks_dtype_t t
     (void)pthread_mutex_init(&cast->fill, NULL);
     *out = cast;
     return LKS_OK;
+
+free_cast:
+    free(cast);
+    return status;
 }
 
 void lks_casts_fini(lks_tree_t *tree)

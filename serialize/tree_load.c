@@ -76,9 +76,10 @@ static void unload(const lks_tree_t *tree, size_t index)
 {
     lks_cast_t *cast = lks_cast_of(tree, index);
     if (cast) {
-        lks_cast_unload(cast);
+        lks_cast_unload(cast); /* the original went as soon as it was converted */
+    } else {
+        lks_tree_unload_raw(tree, index);
     }
-    lks_tree_unload_raw(tree, index);
 }
 
 /* --- who looks at what -------------------------------------------------------------------------- */
