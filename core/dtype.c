@@ -26,6 +26,11 @@ bool lks_dtype_is_complex(lks_dtype_t dtype)
     return dtype == LKS_DTYPE_C32 || dtype == LKS_DTYPE_C64 || dtype == LKS_DTYPE_C128;
 }
 
+bool lks_dtype_is_quantized(lks_dtype_t dtype)
+{
+    return dtype >= LKS_DTYPE_QI8 && dtype <= LKS_DTYPE_QU2X4;
+}
+
 bool lks_dtype_is_convertible(lks_dtype_t dtype)
 {
     return (unsigned)dtype <= LKS_DTYPE_BOOL;

@@ -236,11 +236,6 @@ static bool read_dtype(const lks_value_t *value, lks_dtype_t *out)
     return strncmp(name, "torch.", 6) == 0 && lks_dtype_from_name(name + 6, out) == LKS_OK;
 }
 
-static bool is_quantized(lks_dtype_t dtype)
-{
-    return dtype >= LKS_DTYPE_QI8 && dtype <= LKS_DTYPE_QU2X4;
-}
-
 static lks_value_t *create_tensor(lks_tree_t *tree, const lks_value_tensor_t *tensor)
 {
     return lks_tree_ok(tree) ? lks_tensor_node_create(tree, tensor) : NULL;
@@ -253,7 +248,7 @@ static lks_status_t rebuild_tensor(lks_tree_t *tree, const lks_value_t *argument
 {
     lks_value_tensor_t tensor = {0};
     if (!get_storage(lks_value_at(arguments, 0), &tensor.storage) ||
-        is_quantized(tree->storages[tensor.storage].dtype) ||
+        lks_dtype_is_quantized(tree->storages[tensor.storage].dtype) ||
         !is_nothing(lks_value_at(arguments, 5)) ||
         !read_metadata(lks_value_at(arguments, 6), &tensor)) {
         return LKS_OK; /* kept as a call */
@@ -272,8 +267,8 @@ static lks_status_t rebuild_tensor_v3(lks_tree_t *tree, const lks_value_t *argum
 {
     lks_value_tensor_t tensor = {0};
     if (!get_storage(lks_value_at(arguments, 0), &tensor.storage) ||
-        !read_dtype(lks_value_at(arguments, 6), &tensor.dtype) || is_quantized(tensor.dtype) ||
-        !is_nothing(lks_value_at(arguments, 5)) ||
+        !read_dtype(lks_value_at(arguments, 6), &tensor.dtype) ||
+        lks_dtype_is_quantized(tensor.dtype) || !is_nothing(lks_value_at(arguments, 5)) ||
         !read_metadata(lks_value_at(arguments, 7), &tensor)) {
         return LKS_OK;
     }
@@ -290,8 +285,8 @@ static lks_status_t rebuild_qtensor(lks_tree_t *tree, const lks_value_t *argumen
     lks_value_tensor_t tensor = {0};
     lks_value_t *quantizer = lks_value_at(arguments, 4);
     if (!get_storage(lks_value_at(arguments, 0), &tensor.storage) ||
-        !is_quantized(tree->storages[tensor.storage].dtype) || quantizer->kind != LKS_VALUE_TUPLE ||
-        !is_nothing(lks_value_at(arguments, 6))) {
+        !lks_dtype_is_quantized(tree->storages[tensor.storage].dtype) ||
+        quantizer->kind != LKS_VALUE_TUPLE || !is_nothing(lks_value_at(arguments, 6))) {
         return LKS_OK;
     }
     LKS_TRY(read_view(tree, arguments, &tensor));

@@ -368,7 +368,7 @@ static lks_status_t check_dtype(const lks_torch_writer_t *torch, const lks_value
 {
     const lks_value_tensor_t *tensor = lks_value_tensor(value);
     lks_dtype_t typed = lks_tree_storage(torch->tree, tensor->storage)->dtype;
-    bool quantized = tensor->dtype >= LKS_DTYPE_QI8 && tensor->dtype <= LKS_DTYPE_QU2X4;
+    bool quantized = lks_dtype_is_quantized(tensor->dtype);
     if (quantized != is_quantized(value) || (quantized && typed != tensor->dtype)) {
         return lks_fail(LKS_ERR_UNSUPPORTED, "a tensor of %s over a storage of %s, %s",
                         lks_dtype_name(tensor->dtype), lks_dtype_name(typed),

@@ -61,6 +61,9 @@ LKS_API const char *lks_dtype_name(lks_dtype_t dtype);
 /** True for those that are a pair of floats. */
 LKS_API bool lks_dtype_is_complex(lks_dtype_t dtype);
 
+/** True for integers that mean something only with a scale: qint8 to quint2x4. */
+LKS_API bool lks_dtype_is_quantized(lks_dtype_t dtype);
+
 /** True for the ten real dtypes that lks_tensor_convert converts: float64 to bool. */
 LKS_API bool lks_dtype_is_convertible(lks_dtype_t dtype);
 

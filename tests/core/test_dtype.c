@@ -53,13 +53,16 @@ Test(dtype, names_and_sizes_are_pytorchs)
 
 Test(dtype, only_the_ten_real_ones_of_the_first_versions_convert)
 {
-    int convertible = 0, complex = 0;
+    int convertible = 0, complex = 0, quantized = 0;
     for (int i = 0; i < LKS_DTYPE_COUNT; i++) {
         convertible += lks_dtype_is_convertible((lks_dtype_t)i);
         complex += lks_dtype_is_complex((lks_dtype_t)i);
+        quantized += lks_dtype_is_quantized((lks_dtype_t)i);
     }
     cr_assert_eq(convertible, 10);
     cr_assert_eq(complex, 3);
+    cr_assert_eq(quantized, 5);
+    cr_assert(lks_dtype_is_quantized(LKS_DTYPE_QI32) && !lks_dtype_is_quantized(LKS_DTYPE_I32));
     cr_assert(lks_dtype_is_convertible(LKS_DTYPE_BOOL) && !lks_dtype_is_convertible(LKS_DTYPE_C64));
     cr_assert(!lks_dtype_is_convertible((lks_dtype_t)-1));
 }
