@@ -8,6 +8,7 @@
 #include "runtime/cli/sizes.h"
 
 #include <lockstep/checkpoint.h>
+#include <lockstep/rename.h>
 #include <lockstep/trainer.h>
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DIFFERS = 3 };
@@ -34,6 +35,9 @@ int finish_output(int code);
 /** Opens a checkpoint for reading within that. Errors: as lks_checkpoint_open. */
 LKS_NODISCARD lks_status_t open_checkpoint(const char *path, uint64_t memory,
                                            lks_checkpoint_t **out);
+
+/** Adds what --canonical asks for, "wrappers" or "prefix", to a rename program. */
+LKS_NODISCARD lks_status_t add_canonical(lks_rename_t *rename, const char *text);
 
 /** Parses "cores" or "none" into a bool. */
 lks_status_t parse_bind(const char *text, void *target);

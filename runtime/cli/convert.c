@@ -29,7 +29,6 @@ typedef struct plan {
     size_t cast_count;
     const char *locations[STEPS_MAX];
     size_t location_count;
-    size_t dropped;
 } plan_t;
 
 /* --- flags -------------------------------------------------------------------------------------- */
@@ -63,12 +62,8 @@ static lks_status_t parse_rename(const char *text, void *target)
 static lks_status_t parse_canonical(const char *text, void *target)
 {
     plan_t *plan = target;
-    bool common = strcmp(text, "prefix") == 0;
-    if (!common && strcmp(text, "wrappers") != 0) {
-        return lks_fail(LKS_ERR_INVALID_ARG, "wants 'wrappers' or 'prefix', not '%s'", text);
-    }
     plan->renames++;
-    return lks_rename_canonical(plan->rename, common);
+    return add_canonical(plan->rename, text);
 }
 
 static lks_status_t add_filter(plan_t *plan, const char *text, bool drop)
@@ -179,21 +174,19 @@ static lks_status_t apply_plan(const plan_t *plan, lks_tree_t *tree)
 
 static void show_dropped(void *context, const char *path, const char *why)
 {
-    plan_t *plan = context;
-    plan->dropped++;
+    (void)context;
     fputs("left out '", stderr);
     print_plain(stderr, path, strlen(path));
     fprintf(stderr, "': %s\n", why);
 }
 
-static lks_status_t save(plan_t *plan, const lks_checkpoint_t *checkpoint, const char *path)
+static lks_status_t save(const plan_t *plan, const lks_checkpoint_t *checkpoint, const char *path)
 {
     lks_save_options_t options = lks_save_options_default();
     options.format = plan->to;
     options.sync = !plan->no_sync;
     options.drop = plan->drop_unsupported;
     options.dropped = show_dropped;
-    options.dropped_context = plan;
     if (plan->shard_size > 0) {
         options.shard_size = plan->shard_size;
         options.format = plan->to ? plan->to : "sharded";
@@ -271,64 +264,69 @@ static lks_status_t run_plan(plan_t *plan, const char *const paths[2])
     return convert(plan, paths[0], paths[1]);
 }
 
+/* Parses the command line into the plan and carries it out; the exit code. */
+static int run_with(plan_t *plan, int argc, char **argv)
+{
+    const option_t options[] = {
+        OPTION_STR("to", "FORMAT", &plan->to, false,
+                   "torch_zip, torch_legacy, safetensors, sharded, dcp or npz (default: by OUT's "
+                   "extension, else torch_zip)"),
+        OPTION_SWITCH("in-place", &plan->in_place, false,
+                      "change names in IN itself by writing kilobytes; no OUT"),
+        OPTION_CUSTOM(
+            "canonical", "WHAT", plan, parse_canonical, false,
+            "wrappers: take off what DataParallel, DDP, FSDP, torch.compile left; prefix: "
+            "and what all names share"),
+        OPTION_CUSTOM("strip-prefix", "P", plan, parse_strip, false,
+                      "take P (\"module.\") from the names that have it"),
+        OPTION_CUSTOM("add-prefix", "P", plan, parse_add, false, "put P in front of every name"),
+        OPTION_CUSTOM("rename", "REGEX=REPL", plan, parse_rename, false,
+                      "as sed -E s/REGEX/REPL/g on every name"),
+        OPTION_CUSTOM("select", "GLOB", plan, parse_select, false,
+                      "keep the names that match; re:REGEX for a regular expression"),
+        OPTION_CUSTOM("drop", "GLOB", plan, parse_drop, false, "leave out the names that match"),
+        OPTION_CUSTOM("cast", "[FROM=]TO", plan, parse_cast, false,
+                      "convert tensors of dtype FROM, or all floating ones"),
+        OPTION_CUSTOM("map-location", "[FROM=]TO", plan, parse_location, false,
+                      "rewrite device tags: cpu, cuda=cpu, cuda:1=cuda:0"),
+        OPTION_SWITCH("state-dict", &plan->state_dict, false,
+                      "write the state dict alone, without what is around it"),
+        OPTION_STR("key", "PATH", &plan->key, false,
+                   "the state dict that is meant (default: all for names, the largest to keep)"),
+        OPTION_SWITCH("flatten", &plan->flatten, false,
+                      "nested names become dotted ones: for formats that hold one dict"),
+        OPTION_SWITCH("drop-unsupported", &plan->drop_unsupported, false,
+                      "leave out what the format cannot hold, instead of refusing"),
+        OPTION_CUSTOM("shard-size", "SIZE", &plan->shard_size, parse_size, false,
+                      "write a directory of files of at most that size: 5GB"),
+        OPTION_MEMORY(&plan->memory),
+        OPTION_SWITCH("no-sync", &plan->no_sync, false,
+                      "do not wait until the disk has it: a power failure may lose it"),
+    };
+    size_t count = sizeof options / sizeof *options, words = 0;
+    const char *paths[2] = {NULL, NULL};
+    if (options_want_help(argc, argv)) {
+        options_print_help(&convert_command, options, count);
+        return finish_output(EXIT_DONE);
+    }
+    lks_status_t status = options_parse(options, count, argc, argv, false, paths, 2, &words);
+    if (status == LKS_OK && words != (plan->in_place ? 1u : 2u)) {
+        status = lks_fail(LKS_ERR_INVALID_ARG,
+                          plan->in_place ? "which file, and only that one?" : "which two files?");
+    }
+    if (status != LKS_OK) {
+        return report_usage(&convert_command);
+    }
+    return run_plan(plan, paths) == LKS_OK ? finish_output(EXIT_DONE) : report_failure();
+}
+
 static int run(int argc, char **argv)
 {
     plan_t plan = {0};
     if (lks_rename_create(&plan.rename) != LKS_OK) {
         return report_failure();
     }
-    const option_t options[] = {
-        OPTION_STR("to", "FORMAT", &plan.to, false,
-                   "torch_zip, torch_legacy, safetensors, sharded, dcp or npz (default: by OUT's "
-                   "extension, else torch_zip)"),
-        OPTION_SWITCH("in-place", &plan.in_place, false,
-                      "change names in IN itself by writing kilobytes; no OUT"),
-        OPTION_CUSTOM(
-            "canonical", "WHAT", &plan, parse_canonical, false,
-            "wrappers: take off what DataParallel, DDP, FSDP, torch.compile left; prefix: "
-            "and what all names share"),
-        OPTION_CUSTOM("strip-prefix", "P", &plan, parse_strip, false,
-                      "take P (\"module.\") from the names that have it"),
-        OPTION_CUSTOM("add-prefix", "P", &plan, parse_add, false, "put P in front of every name"),
-        OPTION_CUSTOM("rename", "REGEX=REPL", &plan, parse_rename, false,
-                      "as sed -E s/REGEX/REPL/g on every name"),
-        OPTION_CUSTOM("select", "GLOB", &plan, parse_select, false,
-                      "keep the names that match; re:REGEX for a regular expression"),
-        OPTION_CUSTOM("drop", "GLOB", &plan, parse_drop, false, "leave out the names that match"),
-        OPTION_CUSTOM("cast", "[FROM=]TO", &plan, parse_cast, false,
-                      "convert tensors of dtype FROM, or all floating ones"),
-        OPTION_CUSTOM("map-location", "[FROM=]TO", &plan, parse_location, false,
-                      "rewrite device tags: cpu, cuda=cpu, cuda:1=cuda:0"),
-        OPTION_SWITCH("state-dict", &plan.state_dict, false,
-                      "write the state dict alone, without what is around it"),
-        OPTION_STR("key", "PATH", &plan.key, false,
-                   "the state dict that is meant (default: all for names, the largest to keep)"),
-        OPTION_SWITCH("flatten", &plan.flatten, false,
-                      "nested names become dotted ones: for formats that hold one dict"),
-        OPTION_SWITCH("drop-unsupported", &plan.drop_unsupported, false,
-                      "leave out what the format cannot hold, instead of refusing"),
-        OPTION_CUSTOM("shard-size", "SIZE", &plan.shard_size, parse_size, false,
-                      "write a directory of files of at most that size: 5GB"),
-        OPTION_MEMORY(&plan.memory),
-        OPTION_SWITCH("no-sync", &plan.no_sync, false,
-                      "do not wait until the disk has it: a power failure may lose it"),
-    };
-    size_t count = sizeof options / sizeof *options, words = 0;
-    const char *paths[2] = {NULL, NULL};
-    int code;
-    if (options_want_help(argc, argv)) {
-        options_print_help(&convert_command, options, count);
-        code = finish_output(EXIT_DONE);
-    } else {
-        lks_status_t status = options_parse(options, count, argc, argv, false, paths, 2, &words);
-        if (status == LKS_OK && words != (plan.in_place ? 1u : 2u)) {
-            status = lks_fail(LKS_ERR_INVALID_ARG, plan.in_place ? "which file, and only that one?"
-                                                                 : "which two files?");
-        }
-        code = status != LKS_OK                   ? report_usage(&convert_command)
-               : run_plan(&plan, paths) != LKS_OK ? report_failure()
-                                                  : finish_output(EXIT_DONE);
-    }
+    int code = run_with(&plan, argc, argv);
     lks_rename_destroy(plan.rename);
     return code;
 }
@@ -339,7 +337,7 @@ const command_t convert_command = {
     .summary =
         "A checkpoint in another format, with other names, dtypes or fewer keys. Keys are chosen "
         "by "
-        "the names they have in IN; then names change, flag by flag from left to right; then "
-        "the rest.",
+        "the names they have in IN; then names change, flag by flag from left to right; then the "
+        "rest.",
     .run = run,
 };

@@ -196,15 +196,11 @@ static lks_status_t parse_tolerance(const char *text, void *target)
 
 static lks_status_t parse_canonical(const char *text, void *target)
 {
-    bool common = strcmp(text, "prefix") == 0;
-    if (!common && strcmp(text, "wrappers") != 0) {
-        return lks_fail(LKS_ERR_INVALID_ARG, "wants 'wrappers' or 'prefix', not '%s'", text);
-    }
     lks_rename_t **rename = target;
     if (!*rename) {
         LKS_TRY(lks_rename_create(rename));
     }
-    return lks_rename_canonical(*rename, common);
+    return add_canonical(*rename, text);
 }
 
 static int run(int argc, char **argv)

@@ -32,18 +32,21 @@ static void take(void *context, const void *data, size_t nbytes)
     elements->nbytes += nbytes;
 }
 
-static lks_status_t check_size(const lks_checkpoint_t *checkpoint, const lks_value_tensor_t *tensor,
-                               const char *path, int64_t *count)
+lks_status_t elements_count(const lks_checkpoint_t *checkpoint, const lks_value_t *value,
+                            const char *path, int64_t *out)
 {
-    LKS_TRY(lks_shape_numel(tensor->ndim, tensor->shape, count));
+    const lks_value_tensor_t *tensor = lks_value_tensor(value);
+    int64_t count;
+    LKS_TRY(lks_shape_numel(tensor->ndim, tensor->shape, &count));
     const lks_tree_storage_t *storage =
         lks_tree_storage(lks_checkpoint_tree(checkpoint), tensor->storage);
     size_t nbytes = lks_storage_nbytes(storage->storage);
-    if ((uint64_t)*count > (uint64_t)nbytes * 64 && *count > TAKEN_ANYWAY) {
+    if ((uint64_t)count > (uint64_t)nbytes * 64 && count > TAKEN_ANYWAY) {
         return lks_fail(LKS_ERR_UNSUPPORTED,
                         "tensor '%s' repeats %zu bytes into %lld elements: not looked at", path,
-                        nbytes, (long long)*count);
+                        nbytes, (long long)count);
     }
+    *out = count;
     return LKS_OK;
 }
 
@@ -53,7 +56,7 @@ lks_status_t elements_get(lks_checkpoint_t *checkpoint, const lks_value_t *value
     const lks_value_tensor_t *tensor = lks_value_tensor(value);
     elements_t elements = {
         .dtype = tensor->dtype, .checkpoint = checkpoint, .storage = tensor->storage};
-    LKS_TRY(check_size(checkpoint, tensor, path, &elements.count));
+    LKS_TRY(elements_count(checkpoint, value, path, &elements.count));
     LKS_TRY(lks_checkpoint_elements(checkpoint, value, path, take, &elements));
     if (elements.nbytes > 0 && !elements.data) {
         return lks_fail(LKS_ERR_NO_MEMORY, "tensor '%s': no memory for its %lld elements", path,

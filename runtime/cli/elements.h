@@ -16,7 +16,11 @@ typedef struct elements {
     unsigned char *owned; /* NULL: `data` is the file's */
 } elements_t;
 
-/** Gets and verifies them. Errors: CORRUPT, UNSUPPORTED (a few bytes that are expanded to very many), NO_MEMORY. */
+/** How many a tensor has. Errors: UNSUPPORTED (a few bytes that are expanded to more than anybody can wait for). */
+LKS_NODISCARD lks_status_t elements_count(const lks_checkpoint_t *checkpoint,
+                                          const lks_value_t *value, const char *path, int64_t *out);
+
+/** Gets and verifies them. Errors: CORRUPT, UNSUPPORTED (as elements_count), NO_MEMORY. */
 LKS_NODISCARD lks_status_t elements_get(lks_checkpoint_t *checkpoint, const lks_value_t *value,
                                         const char *path, elements_t *out);
 void elements_release(elements_t *elements);

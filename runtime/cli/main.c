@@ -47,6 +47,15 @@ lks_status_t open_checkpoint(const char *path, uint64_t memory, lks_checkpoint_t
     return lks_checkpoint_open(path, &limits, out);
 }
 
+lks_status_t add_canonical(lks_rename_t *rename, const char *text)
+{
+    bool common = strcmp(text, "prefix") == 0;
+    if (!common && strcmp(text, "wrappers") != 0) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "wants 'wrappers' or 'prefix', not '%s'", text);
+    }
+    return lks_rename_canonical(rename, common);
+}
+
 lks_status_t parse_bind(const char *text, void *target)
 {
     bool cores = strcmp(text, "cores") == 0;

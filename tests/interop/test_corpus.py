@@ -24,6 +24,7 @@ REBUILT = {"torch._utils._rebuild_meta_tensor_no_storage": "tensors without data
 KEY_KINDS = {"none", "bool", "float", "bytes", "tuple", "tensor"}
 TENSOR_FIELDS = ("dtype", "shape", "stride", "offset", "requires_grad", "nbytes", "sha256")
 UNHASHED = "not hashed"
+DECLINES = "not looked at"  # what inspect says then
 LONG_TEXT = 1024  # bytes; longer texts are listed once
 
 
@@ -397,7 +398,7 @@ def run_inspect(name, *options):
 def inspect(name, form):
     """inspect's listing; None for a format that it may refuse."""
     done = run_inspect(name, "--hash")
-    hashed = UNHASHED not in done.stderr  # it declines to hash gigabytes out of a few bytes
+    hashed = DECLINES not in done.stderr  # it declines to hash gigabytes out of a few bytes
     if not hashed:
         done = run_inspect(name)
     if done.returncode == 0:
