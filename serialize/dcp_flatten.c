@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dcp_flatten.c - see dcp_flatten.h. */
 #include "serialize/dcp_flatten.h"
-#include "core/checked.h"
+#include "core/grow.h"
 #include "core/strbuf.h"
 #include "serialize/drop.h"
 #include "serialize/value_node.h"
@@ -181,19 +181,12 @@ static bool is_plain_tensor(const lks_value_t *value)
 static lks_status_t add_leaf(flattener_t *flat, lks_dcp_leaf_kind_t kind, const lks_value_t *value)
 {
     lks_dcp_leaves_t *leaves = flat->leaves;
-    if (leaves->count == leaves->capacity) {
-        size_t capacity = leaves->capacity ? leaves->capacity : 32, nbytes;
-        lks_dcp_leaf_t *items = NULL;
-        if (lks_mul_size(capacity, 2, &capacity) &&
-            lks_mul_size(capacity, sizeof *items, &nbytes)) {
-            items = realloc(leaves->items, nbytes);
-        }
-        if (!items) {
-            return no_memory();
-        }
-        leaves->items = items;
-        leaves->capacity = capacity;
+    lks_dcp_leaf_t *items =
+        lks_grow(leaves->items, &leaves->capacity, leaves->count + 1, sizeof *items);
+    if (!items) {
+        return no_memory();
     }
+    leaves->items = items;
     lks_dcp_leaf_t leaf = {.kind = kind, .value = value};
     LKS_TRY(name_leaf(flat, &leaf));
     leaves->items[leaves->count++] = leaf;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* flatten.c - nested containers as one dict with dotted names; see transform.h. A stack of containers stands for the
  * recursion; one that is already on it contains itself. */
-#include "core/checked.h"
+#include "core/grow.h"
 #include "core/strbuf.h"
 #include "serialize/value_node.h"
 
@@ -40,19 +40,11 @@ static lks_status_t enter(flattener_t *flat, const lks_value_t *container)
         return lks_fail(LKS_ERR_UNSUPPORTED, "value '%.200s' contains itself",
                         lks_strbuf_text(&flat->path));
     }
-    if (flat->depth == flat->capacity) {
-        size_t capacity = flat->capacity ? flat->capacity : 32, nbytes;
-        level_t *levels = NULL;
-        if (lks_mul_size(capacity, 2, &capacity) &&
-            lks_mul_size(capacity, sizeof *levels, &nbytes)) {
-            levels = realloc(flat->levels, nbytes);
-        }
-        if (!levels) {
-            return no_memory();
-        }
-        flat->levels = levels;
-        flat->capacity = capacity;
+    level_t *levels = lks_grow(flat->levels, &flat->capacity, flat->depth + 1, sizeof *levels);
+    if (!levels) {
+        return no_memory();
     }
+    flat->levels = levels;
     if (!lks_intmap_set(&flat->seen, (uintptr_t)container, 1)) {
         return no_memory();
     }

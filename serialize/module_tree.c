@@ -3,6 +3,7 @@
  * the stack only remembers which of its children comes next. */
 #include "serialize/module_tree.h"
 #include "core/checked.h"
+#include "core/grow.h"
 #include "core/strbuf.h"
 #include "serialize/hashmap.h"
 #include "serialize/name_text.h"
@@ -128,20 +129,12 @@ static lks_status_t spend(const walk_t *walk, size_t steps)
 static lks_status_t reserve(const walk_t *walk)
 {
     lks_module_tensors_t *out = walk->out;
-    if (out->count < out->capacity) {
-        return LKS_OK;
-    }
-    size_t capacity = out->capacity ? out->capacity : 32, nbytes;
-    if (!lks_mul_size(capacity, 2, &capacity) ||
-        !lks_mul_size(capacity, sizeof *out->items, &nbytes)) {
-        return no_memory(walk);
-    }
-    lks_module_tensor_t *items = realloc(out->items, nbytes);
+    lks_module_tensor_t *items =
+        lks_grow(out->items, &out->capacity, out->count + 1, sizeof *items);
     if (!items) {
         return no_memory(walk);
     }
     out->items = items;
-    out->capacity = capacity;
     return LKS_OK;
 }
 

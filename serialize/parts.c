@@ -2,6 +2,7 @@
 /* parts.c - see parts.h. */
 #include "serialize/parts.h"
 #include "core/checked.h"
+#include "core/grow.h"
 #include "serialize/cast.h"
 #include "serialize/value_copy.h"
 
@@ -31,33 +32,13 @@ static lks_status_t no_memory(void)
     return lks_fail(LKS_ERR_NO_MEMORY, "opening the parts of a checkpoint: out of memory");
 }
 
-/* Room for `wanted` items of `size` bytes. */
-static bool grow(void **items, size_t *capacity, size_t wanted, size_t size)
-{
-    if (wanted <= *capacity) {
-        return true;
-    }
-    size_t larger = *capacity > 0 ? *capacity : 16, nbytes;
-    while (larger < wanted) {
-        if (!lks_mul_size(larger, 2, &larger)) {
-            return false;
-        }
-    }
-    void *moved = lks_mul_size(larger, size, &nbytes) ? realloc(*items, nbytes) : NULL;
-    if (!moved) {
-        return false;
-    }
-    *items = moved;
-    *capacity = larger;
-    return true;
-}
-
 lks_status_t lks_parts_add(lks_parts_t *parts, lks_checkpoint_t *checkpoint, size_t *index)
 {
     size_t count = lks_tree_storage_count(lks_checkpoint_tree(checkpoint)), nbytes;
     size_t *map = lks_mul_size(count + 1, sizeof *map, &nbytes) ? malloc(nbytes) : NULL;
-    void *items = parts->items;
-    if (!map || !grow(&items, &parts->capacity, parts->count + 1, sizeof *parts->items)) {
+    lks_part_t *items =
+        map ? lks_grow(parts->items, &parts->capacity, parts->count + 1, sizeof *items) : NULL;
+    if (!items) {
         free(map);
         lks_checkpoint_close(checkpoint);
         return no_memory();
@@ -76,8 +57,12 @@ static lks_status_t note_origins(lks_parts_t *parts, size_t index, size_t before
 {
     const lks_part_t *part = &parts->items[index];
     size_t count = lks_tree_storage_count(parts->tree);
-    void *origin = parts->origin;
-    if (!grow(&origin, &parts->origin_capacity, count, sizeof *parts->origin)) {
+    if (count == 0) {
+        return LKS_OK;
+    }
+    struct lks_part_storage *origin =
+        lks_grow(parts->origin, &parts->origin_capacity, count, sizeof *origin);
+    if (!origin) {
         return no_memory();
     }
     parts->origin = origin;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* places.c - a queue instead of recursion: the list of places is the queue. */
 #include "serialize/places.h"
-#include "core/checked.h"
+#include "core/grow.h"
 #include "serialize/module_tree.h"
 
 #include <inttypes.h>
@@ -55,19 +55,12 @@ lks_status_t lks_places_add(lks_places_t *places, const lks_value_t *value, size
     if (lks_intmap_get(&places->seen, (uintptr_t)value) != SIZE_MAX) {
         return LKS_OK;
     }
-    if (places->count == places->capacity) {
-        size_t capacity = places->capacity ? places->capacity : 32, nbytes;
-        if (!lks_mul_size(capacity, 2, &capacity) ||
-            !lks_mul_size(capacity, sizeof *places->items, &nbytes)) {
-            return no_memory(places);
-        }
-        lks_place_t *items = realloc(places->items, nbytes);
-        if (!items) {
-            return no_memory(places);
-        }
-        places->items = items;
-        places->capacity = capacity;
+    lks_place_t *items =
+        lks_grow(places->items, &places->capacity, places->count + 1, sizeof *items);
+    if (!items) {
+        return no_memory(places);
     }
+    places->items = items;
     if (!lks_intmap_set(&places->seen, (uintptr_t)value, places->count)) {
         return no_memory(places);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sharded_index.c - see sharded_index.h. */
 #include "serialize/sharded_index.h"
-#include "core/checked.h"
+#include "core/grow.h"
 #include "serialize/json_read.h"
 #include "serialize/name_text.h"
 
@@ -25,24 +25,6 @@ bool lks_sharded_index_probe(const lks_source_t *source)
            memmem(source->data + at, end - at, "\"weight_map\"", 12);
 }
 
-/* Room for one more of `count` items. */
-static bool grow(void **items, size_t count, size_t *capacity, size_t size)
-{
-    size_t larger = *capacity > 0 ? *capacity : 16, nbytes;
-    if (count < *capacity) {
-        return true;
-    }
-    if (!lks_mul_size(larger, 2, &larger) || !lks_mul_size(larger, size, &nbytes)) {
-        return false;
-    }
-    void *moved = realloc(*items, nbytes);
-    if (moved) {
-        *items = moved;
-        *capacity = larger;
-    }
-    return moved != NULL;
-}
-
 /* No way out of the directory, and no way into another. */
 static bool is_plain(const char *file, size_t nbytes)
 {
@@ -54,10 +36,11 @@ static bool is_plain(const char *file, size_t nbytes)
 static lks_status_t add_shard(lks_sharded_index_t *index, lks_tree_t *tree, const char *file,
                               size_t nbytes)
 {
-    void *shards = index->shards;
     const char *copy = lks_tree_copy_text(tree, file, nbytes);
     LKS_TRY(lks_tree_status(tree));
-    if (!grow(&shards, index->shard_count, &index->shard_capacity, sizeof *index->shards)) {
+    lks_shard_t *shards =
+        lks_grow(index->shards, &index->shard_capacity, index->shard_count + 1, sizeof *shards);
+    if (!shards) {
         return no_memory();
     }
     index->shards = shards;
@@ -91,8 +74,9 @@ lks_status_t lks_sharded_index_shard(lks_sharded_index_t *index, lks_tree_t *tre
 
 static lks_status_t add_entry(lks_sharded_index_t *index, lks_value_t *name, size_t shard)
 {
-    void *entries = index->entries;
-    if (!grow(&entries, index->entry_count, &index->entry_capacity, sizeof *index->entries)) {
+    lks_shard_entry_t *entries =
+        lks_grow(index->entries, &index->entry_capacity, index->entry_count + 1, sizeof *entries);
+    if (!entries) {
         return no_memory();
     }
     index->entries = entries;

@@ -2,6 +2,7 @@
 /* stream_storage.c - see stream_storage.h. */
 #include "serialize/stream_storage.h"
 #include "core/checked.h"
+#include "core/grow.h"
 #include "serialize/memory.h"
 
 #include <inttypes.h>
@@ -66,21 +67,16 @@ static lks_status_t reserve_item(lks_stream_t *stream, size_t index)
     if (index < stream->capacity) {
         return LKS_OK;
     }
-    size_t capacity = stream->capacity ? stream->capacity : 16, nbytes;
-    while (capacity <= index && lks_mul_size(capacity, 2, &capacity)) {
-    }
-    lks_stream_storage_t *items = NULL;
-    if (capacity > index && lks_mul_size(capacity, sizeof *items, &nbytes)) {
-        items = realloc(stream->items, nbytes);
-    }
+    size_t before = stream->capacity;
+    lks_stream_storage_t *items =
+        lks_grow(stream->items, &stream->capacity, index + 1, sizeof *items);
     if (!items) {
         return lks_fail(LKS_ERR_NO_MEMORY, "no memory for %zu storages", index);
     }
-    for (size_t i = stream->capacity; i < capacity; i++) {
+    for (size_t i = before; i < stream->capacity; i++) {
         items[i] = (lks_stream_storage_t){0};
     }
     stream->items = items;
-    stream->capacity = capacity;
     return LKS_OK;
 }
 

@@ -4,7 +4,7 @@
  * when its turn comes. Dicts are filled last of all: a key must be whole when it is hashed, and a tuple that is one
  * may be filled late. */
 #include "serialize/value_copy.h"
-#include "core/checked.h"
+#include "core/grow.h"
 
 #include <stdlib.h>
 
@@ -34,20 +34,12 @@ static void no_memory(copier_t *copier)
 
 static void push(copier_t *copier, pairs_t *pairs, const lks_value_t *from, lks_value_t *to)
 {
-    if (pairs->count == pairs->capacity) {
-        size_t capacity = pairs->capacity ? pairs->capacity : 64, nbytes;
-        pair_t *items = NULL;
-        if (lks_mul_size(capacity, 2, &capacity) &&
-            lks_mul_size(capacity, sizeof *items, &nbytes)) {
-            items = realloc(pairs->items, nbytes);
-        }
-        if (!items) {
-            no_memory(copier);
-            return;
-        }
-        pairs->items = items;
-        pairs->capacity = capacity;
+    pair_t *items = lks_grow(pairs->items, &pairs->capacity, pairs->count + 1, sizeof *items);
+    if (!items) {
+        no_memory(copier);
+        return;
     }
+    pairs->items = items;
     pairs->items[pairs->count++] = (pair_t){.from = from, .to = to};
 }
 

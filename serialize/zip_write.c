@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* zip_write.c - see zip_write.h, and zip_read.h for the format. */
 #include "serialize/zip_write.h"
-#include "core/checked.h"
+#include "core/grow.h"
 #include "serialize/crc32.h"
 #include "serialize/hashmap.h"
 
@@ -22,18 +22,12 @@ struct lks_zip_waiting {
 /* Room for one more; NULL when memory ran out. */
 static lks_zip_waiting_t *next_record(lks_zip_writer_t *writer)
 {
-    if (writer->waiting == writer->capacity) {
-        size_t capacity = writer->capacity ? writer->capacity : 32, nbytes;
-        lks_zip_waiting_t *records =
-            lks_mul_size(capacity, 2, &capacity) && lks_mul_size(capacity, sizeof *records, &nbytes)
-                ? realloc(writer->records, nbytes)
-                : NULL;
-        if (!records) {
-            return NULL;
-        }
-        writer->records = records;
-        writer->capacity = capacity;
+    lks_zip_waiting_t *records =
+        lks_grow(writer->records, &writer->capacity, writer->waiting + 1, sizeof *records);
+    if (!records) {
+        return NULL;
     }
+    writer->records = records;
     return &writer->records[writer->waiting];
 }
 
