@@ -175,6 +175,18 @@ static bool has_empty_part(lks_python_name_t name)
            memmem(name.name, name.name_length, "..", 2);
 }
 
+/* Whether a reader of protocol 2 finds it under what the writer calls it there. "cPickle.x" of a newer protocol is read
+ * as "pickle.x" there, by Python too. */
+static bool survives_python2(lks_python_name_t name)
+{
+    const char *dot = memchr(name.name, '.', name.name_length);
+    name.name_length = dot ? (size_t)(dot - name.name) : name.name_length;
+    lks_python_name_t read = lks_python3_name(lks_python2_name(name));
+    return read.module_length == name.module_length && read.name_length == name.name_length &&
+           memcmp(read.module, name.module, name.module_length) == 0 &&
+           memcmp(read.name, name.name, name.name_length) == 0;
+}
+
 static lks_status_t begin_global(lks_pickle_writer_t *writer, const lks_value_t *value)
 {
     const lks_global_node_t *node = (const lks_global_node_t *)value;
@@ -185,6 +197,9 @@ static lks_status_t begin_global(lks_pickle_writer_t *writer, const lks_value_t 
                               .name_length = dotted->nbytes - node->split - 1};
     if (memchr(dotted->text, '\n', dotted->nbytes)) {
         return unsupported(writer, "a name with a line break does not fit the pickle");
+    }
+    if (!survives_python2(name)) {
+        return unsupported(writer, "pickles of protocol 2 have this name for something else");
     }
     if (memchr(name.name, '.', name.name_length)) {
         if (has_empty_part(name)) {
