@@ -206,12 +206,11 @@ typedef struct local_header {
     lks_bytes_t extra;
 } local_header_t;
 
-/* Compares the two headers. A record whose sizes follow its payload may have zeros in the local one. */
-static lks_status_t read_local(const lks_zip_t *zip, const lks_zip_entry_t *entry,
-                               local_header_t *out)
+/* Compares the two headers; `head` starts with the local one. A record whose sizes follow its payload may have zeros
+ * there. */
+static lks_status_t compare_headers(const lks_zip_t *zip, const lks_zip_entry_t *entry,
+                                    lks_bytes_t head, local_header_t *out)
 {
-    const lks_bytes_t archive = lks_bytes_of(zip->data, zip->size);
-    lks_bytes_t head = lks_bytes_part(&archive, entry->header, ZIP_LOCAL_SIZE);
     bool found = lks_bytes_u32(&head) == ZIP_LOCAL_SIGNATURE;
     (void)lks_bytes_u16(&head); /* version */
     uint16_t flags = lks_bytes_u16(&head), method = lks_bytes_u16(&head);
@@ -221,14 +220,13 @@ static lks_status_t read_local(const lks_zip_t *zip, const lks_zip_entry_t *entr
     local.stored = lks_bytes_u32(&head);
     local.size = lks_bytes_u32(&head);
     uint16_t name_length = lks_bytes_u16(&head), extra_length = lks_bytes_u16(&head);
-    uint64_t behind = (uint64_t)name_length + extra_length;
-    uint64_t data = head.ok ? entry->header + ZIP_LOCAL_SIZE + behind : UINT64_MAX;
+    const void *name = lks_bytes_take(&head, name_length);
+    lks_bytes_t extra = lks_bytes_of(lks_bytes_take(&head, extra_length), extra_length);
+    uint64_t data = head.ok ? entry->header + head.at : UINT64_MAX;
     if (!found || data > zip->directory || entry->stored > zip->directory - data) {
         return lks_fail(LKS_ERR_FORMAT, "record '%.*s' is not inside the archive",
                         LKS_ZIP_NAME(entry));
     }
-    const unsigned char *name = zip->data + entry->header + ZIP_LOCAL_SIZE;
-    lks_bytes_t extra = lks_bytes_of(name + name_length, extra_length);
     LKS_TRY(read_extra64(extra, &local, false));
     bool later =
         (flags & ZIP_FLAG_DESCRIPTOR) && local.crc == 0 && local.size == 0 && local.stored == 0;
@@ -243,16 +241,37 @@ static lks_status_t read_local(const lks_zip_t *zip, const lks_zip_entry_t *entr
     return LKS_OK;
 }
 
-lks_status_t lks_zip_check(const lks_zip_t *zip, const lks_zip_entry_t *entry)
+static lks_status_t read_local(const lks_zip_t *zip, const lks_zip_entry_t *entry,
+                               local_header_t *out)
 {
-    local_header_t local = {0};
-    LKS_TRY(read_local(zip, entry, &local));
-    if (local.data != entry->data) {
+    const lks_bytes_t payloads = lks_bytes_of(zip->data, (size_t)zip->directory);
+    uint64_t left = entry->header < zip->directory ? zip->directory - entry->header : 0;
+    return compare_headers(zip, entry, lks_bytes_part(&payloads, entry->header, left), out);
+}
+
+static lks_status_t check_place(const lks_zip_entry_t *entry, const local_header_t *local)
+{
+    if (local->data != entry->data) {
         return lks_fail(LKS_ERR_FORMAT,
                         "record '%.*s' does not lie where its archive has the others",
                         LKS_ZIP_NAME(entry));
     }
     return LKS_OK;
+}
+
+lks_status_t lks_zip_check(const lks_zip_t *zip, const lks_zip_entry_t *entry)
+{
+    local_header_t local = {0};
+    LKS_TRY(read_local(zip, entry, &local));
+    return check_place(entry, &local);
+}
+
+lks_status_t lks_zip_check_copy(const lks_zip_t *zip, const lks_zip_entry_t *entry,
+                                const void *head, size_t nbytes)
+{
+    local_header_t local = {0};
+    LKS_TRY(compare_headers(zip, entry, lks_bytes_of(head, nbytes), &local));
+    return check_place(entry, &local);
 }
 
 /* --- where payloads start ----------------------------------------------------------------------- */

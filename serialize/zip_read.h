@@ -53,6 +53,10 @@ const lks_zip_entry_t *lks_zip_find(const lks_zip_t *zip, const char *name, size
  *  Errors: FORMAT. */
 LKS_NODISCARD lks_status_t lks_zip_check(const lks_zip_t *zip, const lks_zip_entry_t *entry);
 
+/** The same of a copy of the archive's bytes from the record's header to its payload. */
+LKS_NODISCARD lks_status_t lks_zip_check_copy(const lks_zip_t *zip, const lks_zip_entry_t *entry,
+                                              const void *head, size_t nbytes);
+
 /** The bytes of a record, after checking it and their CRC-32: in the archive if stored (`*owned` is NULL), else
  *  inflated into memory to be freed (`*owned`). A record larger than `limit` bytes is refused with FORMAT.
  *  Errors: FORMAT, CORRUPT, NO_MEMORY. */

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #define SECTOR 512
+#define HEADER_MAX                                                                                 \
+    1024 /* of the local headers that torch and lockstep write: a short name, and padding */
 
 /* What is written behind the old archive. */
 typedef struct tail {
@@ -43,14 +45,31 @@ static void put_records(const lks_zip_update_t *update, tail_t *tail)
     }
 }
 
+/* Reading a header takes a tenth of the time of the page fault that looking at it in the map would be. */
+static lks_status_t check_header(const lks_zip_t *zip, const lks_zip_entry_t *entry, int fd,
+                                 const char *path)
+{
+    unsigned char head[HEADER_MAX];
+    size_t nbytes = (size_t)(entry->data - entry->header);
+    if (nbytes > sizeof head) {
+        return lks_zip_check(zip, entry);
+    }
+    ssize_t got = pread(fd, head, nbytes, (off_t)entry->header);
+    if (got < 0) {
+        return lks_fail(LKS_ERR_IO, "cannot read record '%.*s' of '%s': %s", LKS_ZIP_NAME(entry),
+                        path, strerror(errno));
+    }
+    return lks_zip_check_copy(zip, entry, head, (size_t)got);
+}
+
 /* The old directory told where most payloads lie without a look at the headers before them. Readers of the new one may
  * have to look. */
-static lks_status_t check_kept(const lks_zip_update_t *update)
+static lks_status_t check_kept(const lks_zip_update_t *update, int fd, const char *path)
 {
     const lks_zip_t *zip = update->zip;
     for (size_t i = 0; i < zip->count; i++) {
         if (!update->drop[i]) {
-            LKS_TRY(lks_zip_check(zip, &zip->entries[i]));
+            LKS_TRY(check_header(zip, &zip->entries[i], fd, path));
         }
     }
     return LKS_OK;
@@ -163,7 +182,7 @@ lks_status_t lks_zip_update_file(const lks_zip_update_t *update, int fd, const c
                                  bool sync)
 {
     tail_t tail = {0};
-    LKS_TRY(check_kept(update));
+    LKS_TRY(check_kept(update, fd, path));
     lks_status_t status = compose(update, &tail);
     int reason = status == LKS_OK ? write_tail(update->zip, &tail, fd, sync) : 0;
     lks_strbuf_fini(&tail.bytes);

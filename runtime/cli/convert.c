@@ -9,6 +9,7 @@
 #include <lockstep/transform.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { STEPS_MAX = 64 };
 
@@ -194,14 +195,18 @@ static lks_status_t save(const plan_t *plan, const lks_checkpoint_t *checkpoint,
     return lks_checkpoint_save_as(checkpoint, path, lks_checkpoint_tree(checkpoint), &options);
 }
 
+static void print_written(const char *path, const char *format, uint64_t nbytes)
+{
+    char size[BYTES_TEXT_MAX];
+    printf("%s: %s, %s\n", path, format, format_bytes(size, nbytes));
+}
+
 /* Reading what was written is one more check, and tells its format and size. The limit is for what others wrote. */
-static lks_status_t print_written(const char *path)
+static lks_status_t read_written(const char *path)
 {
     lks_checkpoint_t *written;
     LKS_TRY(open_checkpoint(path, 0, &written));
-    char size[BYTES_TEXT_MAX];
-    printf("%s: %s, %s\n", path, lks_checkpoint_format(written),
-           format_bytes(size, lks_checkpoint_file_size(written)));
+    print_written(path, lks_checkpoint_format(written), lks_checkpoint_file_size(written));
     lks_checkpoint_close(written);
     return LKS_OK;
 }
@@ -218,7 +223,7 @@ static lks_status_t convert(plan_t *plan, const char *from, const char *to)
         status = save(plan, checkpoint, to);
     }
     lks_checkpoint_close(checkpoint);
-    return status == LKS_OK ? print_written(to) : status;
+    return status == LKS_OK ? read_written(to) : status;
 }
 
 /* --- in place ----------------------------------------------------------------------------------- */
@@ -249,8 +254,12 @@ static lks_status_t convert_in_place(plan_t *plan, const char *path)
     } else {
         status = lks_checkpoint_update(checkpoint, tree, &options);
     }
+    struct stat info;
+    if (status == LKS_OK && stat(path, &info) == 0) {
+        print_written(path, lks_checkpoint_format(checkpoint), (uint64_t)info.st_size);
+    }
     lks_checkpoint_close(checkpoint);
-    return status == LKS_OK ? print_written(path) : status;
+    return status;
 }
 
 /* --- the command -------------------------------------------------------------------------------- */
