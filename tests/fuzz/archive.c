@@ -156,8 +156,9 @@ static size_t mutate_record(unsigned char *data, size_t size, size_t max_size,
                             const records_t *records, const record_t *record)
 {
     size_t room = max_size - size + record->nbytes, end = record->start + record->nbytes;
-    unsigned char *payload = malloc(room);
-    if (!payload) {
+    unsigned char *payload = malloc(room + 1);
+    if (!payload || room == 0) { /* libFuzzer makes a byte even of no room */
+        free(payload);
         return size;
     }
     memcpy(payload, data + record->start, record->nbytes);

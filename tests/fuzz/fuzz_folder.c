@@ -106,7 +106,7 @@ static size_t mutate_file(unsigned char *data, size_t size, size_t max_size, siz
     size_t room = max_size - size + file.nbytes, nbytes = file.nbytes;
     room = room < UINT16_MAX ? room : UINT16_MAX;
     unsigned char *copy = malloc(room + 1);
-    if (!copy || nbytes > room) {
+    if (!copy || nbytes > room || room == 0) { /* libFuzzer makes a byte even of no room */
         free(copy);
         return size;
     }
