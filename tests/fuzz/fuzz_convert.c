@@ -109,8 +109,6 @@ static uint32_t checksum(lks_checkpoint_t *checkpoint, const lks_value_t *tensor
 {
     uint32_t crc = 0;
     lks_status_t status = lks_checkpoint_elements(checkpoint, tensor, "tensor", add_bytes, &crc);
-    if (getenv("FZD"))
-        fprintf(stderr, "DBG %d %x %s\n", status, crc, lks_last_error()->message);
     return status == LKS_OK ? crc : UINT32_MAX - (uint32_t)status; /* bad in place, bad as before */
 }
 
