@@ -85,20 +85,29 @@ static lks_status_t parse_slice(const lks_value_t *slice, int64_t whole, int64_t
     return LKS_OK;
 }
 
+/* The first mention of a key made the storage, and decides how long it is, whatever later ones say. As in torch. */
+static int64_t elements_left(const lks_tree_t *tree, const lks_torch_storage_id_t *id, size_t index)
+{
+    size_t nbytes = lks_storage_nbytes(lks_tree_storage(tree, index)->storage);
+    size_t numel = id->itemsize > 0 ? nbytes / id->itemsize : SIZE_MAX;
+    return numel < (uint64_t)id->numel ? (int64_t)numel : id->numel;
+}
+
 static lks_status_t read_storage(const lks_torch_reader_t *reader, lks_tree_t *tree,
                                  const lks_value_t *id, lks_value_t **out)
 {
     lks_torch_storage_id_t storage;
     size_t index;
     LKS_TRY(parse_storage_id(id, &storage));
-    const lks_value_t *slice = reader->stream ? lks_value_at(id, 5) : NULL;
-    int64_t offset = 0, numel = storage.numel;
-    if (slice && slice->kind != LKS_VALUE_NONE) {
-        LKS_TRY(parse_slice(slice, storage.numel, &offset, &numel));
-    }
     LKS_TRY(reader->storage(reader->context, tree, &storage, &index));
+    const int64_t whole = elements_left(tree, &storage, index);
+    const lks_value_t *slice = reader->stream ? lks_value_at(id, 5) : NULL;
+    int64_t offset = 0, numel = whole;
+    if (slice && slice->kind != LKS_VALUE_NONE) {
+        LKS_TRY(parse_slice(slice, whole, &offset, &numel));
+    }
     *out = lks_value_bare_storage(tree, lks_value_at(id, 1), index, numel,
-                                  numel < storage.numel ? &offset : NULL);
+                                  numel < whole ? &offset : NULL);
     return LKS_OK; /* the tree's failure is the caller's to report */
 }
 
