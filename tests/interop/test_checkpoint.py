@@ -85,7 +85,9 @@ class Checkpoint(Case):
                 for _ in range(4):
                     reference.optimizer.step()
                     reference.step()
-                self.assertEqual(scheduler.state_dict(), reference.state_dict())
+                loaded, wanted = scheduler.state_dict(), reference.state_dict()
+                loaded.setdefault("verbose", None)  # which the newest schedulers no longer have
+                self.assertEqual(loaded, {"verbose": loaded["verbose"], **wanted})
                 self.assertEqual(ckpt["optimizer_state_dict"]["param_groups"][0]["lr"], reference.get_last_lr()[0])
 
     def test_archive_is_sound_and_laid_out_as_torchs(self):
