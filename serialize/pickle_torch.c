@@ -86,11 +86,10 @@ static lks_status_t parse_slice(const lks_value_t *slice, int64_t whole, int64_t
 }
 
 /* The first mention of a key made the storage, and decides how long it is, whatever later ones say. As in torch. */
-static int64_t elements_left(const lks_tree_t *tree, const lks_torch_storage_id_t *id, size_t index)
+static int64_t elements_of(const lks_tree_t *tree, const lks_torch_storage_id_t *id, size_t index)
 {
     size_t nbytes = lks_storage_nbytes(lks_tree_storage(tree, index)->storage);
-    size_t numel = id->itemsize > 0 ? nbytes / id->itemsize : SIZE_MAX;
-    return numel < (uint64_t)id->numel ? (int64_t)numel : id->numel;
+    return id->itemsize > 0 ? (int64_t)(nbytes / id->itemsize) : id->numel;
 }
 
 static lks_status_t read_storage(const lks_torch_reader_t *reader, lks_tree_t *tree,
@@ -100,7 +99,7 @@ static lks_status_t read_storage(const lks_torch_reader_t *reader, lks_tree_t *t
     size_t index;
     LKS_TRY(parse_storage_id(id, &storage));
     LKS_TRY(reader->storage(reader->context, tree, &storage, &index));
-    const int64_t whole = elements_left(tree, &storage, index);
+    const int64_t whole = elements_of(tree, &storage, index);
     const lks_value_t *slice = reader->stream ? lks_value_at(id, 5) : NULL;
     int64_t offset = 0, numel = whole;
     if (slice && slice->kind != LKS_VALUE_NONE) {
