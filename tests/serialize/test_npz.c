@@ -1,44 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* NumPy's archives made by hand: what is a tensor, what is refused, and what is written. */
 #include "serialize/npy.h"
+#include "serialize/opened.h"
 #include "serialize/zip_maker.h"
 #include "serialize/zip_read.h"
-#include "support/support.h"
 
-#include <lockstep/checkpoint.h>
 #include <stdlib.h>
 
 #define HEADER(descr, order, shape)                                                                \
     "{'descr': '" descr "', 'fortran_order': " order ", 'shape': " shape ", }"
-
-static lks_checkpoint_t *checkpoint;
-static const char *path;
 
 static void setup(void)
 {
     path = test_temp_path("a.npz");
 }
 
-static void teardown(void)
-{
-    lks_checkpoint_close(checkpoint);
-    checkpoint = NULL;
-}
-
-TestSuite(npz, .init = setup, .fini = teardown);
-
-static lks_status_t open_file(lks_strbuf_t file)
-{
-    teardown();
-    test_write_file(path, file.data, file.length);
-    lks_strbuf_fini(&file);
-    return lks_checkpoint_open(path, NULL, &checkpoint);
-}
-
-static const lks_value_t *root(void)
-{
-    return lks_tree_root(lks_checkpoint_tree(checkpoint));
-}
+TestSuite(npz, .init = setup, .fini = close_opened);
 
 /* An array file, version 1.0, its text filled up with spaces to `header` bytes in all. */
 static lks_strbuf_t array_of(const char *text, size_t header, const void *data, size_t nbytes)
@@ -99,7 +76,7 @@ Test(npz, arrays_of_every_order_and_method_are_tensors)
         HEADER("<i2", "True", "(2, 3)"), HEADER(">i2", "True", "(2, 3)")};
     for (size_t i = 0; i < 8; i++) {
         const bool fortran = i % 4 >= 2;
-        assert_ok(open_file(six_of(texts[i % 4], (test_record_t){.deflate = i >= 4})));
+        assert_ok(open_strbuf(six_of(texts[i % 4], (test_record_t){.deflate = i >= 4})));
         cr_assert_str_eq(lks_checkpoint_format(checkpoint), "npz");
         assert_six(fortran ? (const int64_t[]){1, 2} : (const int64_t[]){3, 1});
         lks_checkpoint_unload(checkpoint, 0);
@@ -111,7 +88,7 @@ Test(npz, a_header_longer_than_the_first_look_is_read)
 {
     lks_strbuf_t array =
         array_of(HEADER("<i2", "False", "(2, 3)"), 60000, six_little, sizeof six_little);
-    assert_ok(open_file(archive_of(array, (test_record_t){.deflate = true})));
+    assert_ok(open_strbuf(archive_of(array, (test_record_t){.deflate = true})));
     assert_six((const int64_t[]){3, 1});
 }
 
@@ -128,7 +105,7 @@ Test(npz, names_are_those_of_the_files_in_their_order)
         filled[i].data = array.data;
         filled[i].nbytes = array.length;
     }
-    assert_ok(open_file(test_zip(filled, 3)));
+    assert_ok(open_strbuf(test_zip(filled, 3)));
     lks_strbuf_fini(&array);
     cr_assert_eq(lks_value_count(root()), 3);
     for (size_t i = 0; i < 3; i++) {
@@ -144,7 +121,7 @@ Test(npz, an_array_alone_is_a_tensor)
                                             HEADER(">i2", "False", "(6,)")};
         for (size_t i = 0; i < 2; i++) {
             lks_tensor_t tensor;
-            assert_ok(open_file(array_of(texts[i], header, i ? six : six_little, sizeof six)));
+            assert_ok(open_strbuf(array_of(texts[i], header, i ? six : six_little, sizeof six)));
             cr_assert_str_eq(lks_checkpoint_format(checkpoint), "npy");
             assert_ok(lks_checkpoint_tensor(checkpoint, root(), "w", &tensor));
             cr_assert(memcmp(lks_tensor_data(&tensor), six_little, sizeof six_little) == 0);
@@ -154,7 +131,7 @@ Test(npz, an_array_alone_is_a_tensor)
 
 Test(npz, an_archive_of_no_arrays_is_an_empty_dict)
 {
-    assert_ok(open_file(test_zip(NULL, 0)));
+    assert_ok(open_strbuf(test_zip(NULL, 0)));
     cr_assert(lks_value_kind(root()) == LKS_VALUE_DICT && lks_value_count(root()) == 0);
 }
 
@@ -164,7 +141,7 @@ Test(npz, archives_with_other_files_are_none)
     const test_record_t records[] = {
         {.name = "a/w.npy", .data = array.data, .nbytes = array.length},
         {.name = "a/readme", .data = "x", .nbytes = 1}};
-    assert_fails(open_file(test_zip(records, 2)), LKS_ERR_FORMAT, "no record 'version'");
+    assert_fails(open_strbuf(test_zip(records, 2)), LKS_ERR_FORMAT, "no record 'version'");
     lks_strbuf_fini(&array);
 }
 
@@ -174,29 +151,29 @@ Test(npz, a_bad_array_is_named)
 {
     for (int deflate = 0; deflate < 2; deflate++) {
         const test_record_t record = {.deflate = deflate};
-        assert_fails(open_file(six_of(HEADER("|O", "False", "(2, 3)"), record)),
+        assert_fails(open_strbuf(six_of(HEADER("|O", "False", "(2, 3)"), record)),
                      LKS_ERR_UNSUPPORTED, "a.npz': array 'w.npy': its elements, '|O', are pickled");
-        assert_fails(open_file(six_of(HEADER("<i2", "False", "(2, 4)"), record)), LKS_ERR_FORMAT,
+        assert_fails(open_strbuf(six_of(HEADER("<i2", "False", "(2, 4)"), record)), LKS_ERR_FORMAT,
                      "array 'w.npy': its elements need 16 bytes, it has 12");
         lks_strbuf_t none = {0};
         lks_strbuf_append_str(&none, "no array");
-        assert_fails(open_file(archive_of(none, record)), LKS_ERR_FORMAT,
+        assert_fails(open_strbuf(archive_of(none, record)), LKS_ERR_FORMAT,
                      "array 'w.npy': it does not begin as a NumPy array");
         lks_strbuf_t cut = array_of("", 64, "", 0);
         lks_strbuf_truncate(&cut, 40);
-        assert_fails(open_file(archive_of(cut, record)), LKS_ERR_FORMAT,
+        assert_fails(open_strbuf(archive_of(cut, record)), LKS_ERR_FORMAT,
                      "array 'w.npy': its header has 64 bytes, it has 40");
     }
     const test_record_t latin = {.name = "\xe9.npy", .data = "", .nbytes = 0};
-    assert_fails(open_file(test_zip(&latin, 1)), LKS_ERR_FORMAT, "is no UTF-8");
+    assert_fails(open_strbuf(test_zip(&latin, 1)), LKS_ERR_FORMAT, "is no UTF-8");
 }
 
 Test(npz, damage_is_found_when_the_array_is_wanted)
 {
     for (int deflate = 0; deflate < 2; deflate++) {
         lks_tensor_t tensor;
-        assert_ok(open_file(six_of(HEADER("<i2", "False", "(2, 3)"),
-                                   (test_record_t){.deflate = deflate, .wrong_crc = 1})));
+        assert_ok(open_strbuf(six_of(HEADER("<i2", "False", "(2, 3)"),
+                                     (test_record_t){.deflate = deflate, .wrong_crc = 1})));
         assert_fails(lks_checkpoint_tensor(checkpoint, lks_value_find(root(), "w"), "w", &tensor),
                      LKS_ERR_CORRUPT, "a.npz': tensor 'w' (record w.npy) is corrupt: CRC-32 is");
     }
@@ -225,7 +202,7 @@ static bool is_read(const void *data, size_t nbytes)
     for (size_t i = 0; i < lks_tree_storage_count(lks_checkpoint_tree(checkpoint)); i++) {
         good &= lks_checkpoint_storage(checkpoint, i, NULL, &bytes, &count) == LKS_OK;
     }
-    teardown();
+    close_opened();
     return good;
 }
 
@@ -403,7 +380,7 @@ Test(npz, what_numpy_cannot_hold_is_refused_or_dropped)
         assert_ok(lks_checkpoint_open(path, NULL, &checkpoint));
         cr_assert_eq(lks_value_count(root()), 1);
         cr_assert(lks_value_find(root(), "good"));
-        teardown();
+        close_opened();
         lks_tree_destroy(tree);
     }
 }
@@ -421,7 +398,8 @@ Test(npz, a_corrupt_source_leaves_the_old_file)
 {
     const char *copy = test_temp_path("copy.npz");
     test_write_file(copy, "old", 3);
-    assert_ok(open_file(six_of(HEADER("<i2", "False", "(2, 3)"), (test_record_t){.wrong_crc = 1})));
+    assert_ok(
+        open_strbuf(six_of(HEADER("<i2", "False", "(2, 3)"), (test_record_t){.wrong_crc = 1})));
     assert_fails(lks_checkpoint_save(copy, lks_checkpoint_tree(checkpoint), NULL), LKS_ERR_CORRUPT,
                  "record w.npy) is corrupt");
     size_t nbytes;

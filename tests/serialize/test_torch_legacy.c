@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Streams made by hand: what is refused, how slices share memory, and what the writer lays out. */
+#include "serialize/opened.h"
 #include "serialize/tree_text.h"
 #include "serialize/value_node.h"
-#include "support/support.h"
 
 #include <stdlib.h>
 
@@ -28,40 +28,19 @@
 #define COUNT(n) n "\0\0\0\0\0\0\0"
 #define NUMBERS "\0\0\0\0\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40" /* 0, 1, 2, 3 */
 
-static lks_checkpoint_t *checkpoint;
-static const char *path;
-
 static void setup(void)
 {
     path = test_temp_path("a.pt");
 }
 
-static void teardown(void)
-{
-    lks_checkpoint_close(checkpoint);
-    checkpoint = NULL;
-}
+TestSuite(torch_legacy, .init = setup, .fini = close_opened);
 
-TestSuite(torch_legacy, .init = setup, .fini = teardown);
-
-static lks_status_t open_stream(const void *bytes, size_t nbytes)
-{
-    teardown();
-    test_write_file(path, bytes, nbytes);
-    return lks_checkpoint_open(path, NULL, &checkpoint);
-}
-
-#define opens(stream) assert_ok(open_stream(LITERAL(stream)))
-#define refuses(stream, status, message) assert_fails(open_stream(LITERAL(stream)), status, message)
+#define opens(stream) assert_ok(open_bytes(LITERAL(stream)))
+#define refuses(stream, status, message) assert_fails(open_bytes(LITERAL(stream)), status, message)
 
 static const lks_tree_t *tree(void)
 {
     return lks_checkpoint_tree(checkpoint);
-}
-
-static const lks_value_t *root(void)
-{
-    return lks_tree_root(tree());
 }
 
 static void assert_floats(const lks_value_t *value, size_t count, const float *wanted)
@@ -264,7 +243,7 @@ static void finish(void)
 {
     lks_tree_destroy(work);
     free(written);
-    teardown();
+    close_opened();
 }
 
 TestSuite(torch_legacy_write, .init = start, .fini = finish);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Archives of torch.jit.save: the module and its constants, the records beside them, and what is refused. */
+#include "serialize/opened.h"
 #include "serialize/tree_text.h"
 #include "serialize/zip_maker.h"
-#include "support/support.h"
 
 #include <lockstep/state_dict.h>
 #include <stdio.h>
@@ -21,42 +21,20 @@
     "ccollections\nOrderedDict\n)RtR"
 #define JIT(function) "ctorch.jit._pickle\n" function "\n"
 
-static lks_checkpoint_t *checkpoint;
-static const char *path;
-
 static void setup(void)
 {
     path = test_temp_path("a.pt");
 }
 
-static void teardown(void)
-{
-    lks_checkpoint_close(checkpoint);
-    checkpoint = NULL;
-}
-
-TestSuite(torchscript, .init = setup, .fini = teardown);
+TestSuite(torchscript, .init = setup, .fini = close_opened);
 
 static void open_corpus(const char *name)
 {
-    teardown();
+    close_opened();
     char file[256];
     (void)snprintf(file, sizeof file, CORPUS "%s", name);
     assert_ok(lks_checkpoint_open(file, NULL, &checkpoint));
     cr_assert_str_eq(lks_checkpoint_format(checkpoint), "torchscript");
-}
-
-static lks_status_t open_archive(lks_strbuf_t archive)
-{
-    teardown();
-    test_write_file(path, archive.data, archive.length);
-    lks_strbuf_fini(&archive);
-    return lks_checkpoint_open(path, NULL, &checkpoint);
-}
-
-static const lks_value_t *root(void)
-{
-    return lks_tree_root(lks_checkpoint_tree(checkpoint));
 }
 
 static const lks_value_t *attribute(const lks_value_t *module, const char *name)
@@ -184,24 +162,24 @@ static const float numbers[2] = {1.5f, -2};
 
 Test(torchscript, each_pickle_has_storages_of_its_own)
 {
-    assert_ok(open_archive(archive_of(TENSOR("0") ".", "(" TENSOR("0") "t.")));
+    assert_ok(open_strbuf(archive_of(TENSOR("0") ".", "(" TENSOR("0") "t.")));
     const lks_value_tensor_t *weight = lks_value_tensor(root());
     const lks_value_tensor_t *constant =
         lks_value_tensor(lks_value_at(lks_checkpoint_constants(checkpoint), 0));
     cr_assert(weight && constant);
     cr_assert_neq(weight->storage, constant->storage);
-    assert_fails(open_archive(archive_of(TENSOR("1") ".", ").")), LKS_ERR_FORMAT,
+    assert_fails(open_strbuf(archive_of(TENSOR("1") ".", ").")), LKS_ERR_FORMAT,
                  "data.pkl at byte 84: the archive has no record 'data/1'");
-    assert_fails(open_archive(archive_of("N.", "(" TENSOR("7") "t.")), LKS_ERR_FORMAT,
+    assert_fails(open_strbuf(archive_of("N.", "(" TENSOR("7") "t.")), LKS_ERR_FORMAT,
                  "the archive has no record 'constants/7'");
 }
 
 Test(torchscript, typed_lists_and_tags_are_plain_values)
 {
-    assert_ok(open_archive(archive_of(JIT("build_intlist") "(](K\1K\2etR.", ").")));
+    assert_ok(open_strbuf(archive_of(JIT("build_intlist") "(](K\1K\2etR.", ").")));
     cr_assert(lks_value_kind(root()) == LKS_VALUE_LIST && lks_value_count(root()) == 2);
-    assert_ok(open_archive(archive_of(JIT("restore_type_tag") "}X\3\0\0\0Any\x86R.",
-                                      "(" JIT("build_boollist") "(]tRt.")));
+    assert_ok(open_strbuf(archive_of(JIT("restore_type_tag") "}X\3\0\0\0Any\x86R.",
+                                     "(" JIT("build_boollist") "(]tRt.")));
     cr_assert_eq(lks_value_kind(root()), LKS_VALUE_DICT);
     cr_assert_eq(lks_value_kind(lks_value_at(lks_checkpoint_constants(checkpoint), 0)),
                  LKS_VALUE_LIST);
@@ -229,7 +207,7 @@ Test(torchscript, calls_that_are_none_of_those_stay_calls)
             {.name = "m/data.pkl", .data = cases[i].pickle, .nbytes = cases[i].nbytes},
             NAMED("m/constants.pkl", ")."),
             NAMED("m/version", "3\n")};
-        assert_ok(open_archive(test_zip(records, 3)));
+        assert_ok(open_strbuf(test_zip(records, 3)));
         cr_assert_eq(lks_value_kind(root()), LKS_VALUE_OBJECT, "case %zu", i);
     }
 }
@@ -240,7 +218,7 @@ Test(torchscript, lite_interpreter_records_are_tolerated)
                                      NAMED("m/bytecode.pkl", "garbage"),
                                      NAMED("m/mobile_debug_handles.pkl", ""),
                                      NAMED("m/.data/version", "7\n")};
-    assert_ok(open_archive(test_zip(records, 5)));
+    assert_ok(open_strbuf(test_zip(records, 5)));
     char *bytecode = read_record("bytecode.pkl"), *empty = read_record("mobile_debug_handles.pkl");
     cr_assert_str_eq(bytecode, "garbage");
     cr_assert_str_eq(empty, "");
@@ -253,19 +231,18 @@ Test(torchscript, lite_interpreter_records_are_tolerated)
 Test(torchscript, broken_archives_are_refused)
 {
     const test_record_t bare[] = {NAMED("m/constants.pkl", ")."), NAMED("m/version", "3\n")};
-    assert_fails(open_archive(test_zip(bare, 2)), LKS_ERR_FORMAT, "without a record 'data.pkl'");
-    assert_fails(open_archive(archive_of("N.", ")..")), LKS_ERR_FORMAT,
+    assert_fails(open_strbuf(test_zip(bare, 2)), LKS_ERR_FORMAT, "without a record 'data.pkl'");
+    assert_fails(open_strbuf(archive_of("N.", ")..")), LKS_ERR_FORMAT,
                  "constants.pkl: 1 bytes follow the end of the pickle");
-    assert_fails(open_archive(archive_of("N.", "(")), LKS_ERR_FORMAT, "constants.pkl at byte 1");
-    assert_fails(open_archive(archive_of("N.", "N.")), LKS_ERR_FORMAT,
+    assert_fails(open_strbuf(archive_of("N.", "(")), LKS_ERR_FORMAT, "constants.pkl at byte 1");
+    assert_fails(open_strbuf(archive_of("N.", "N.")), LKS_ERR_FORMAT,
                  "constants.pkl holds a none, not a tuple");
     const test_record_t newer[] = {NAMED("m/data.pkl", "N."), NAMED("m/constants.pkl", ")."),
                                    NAMED("m/version", "11\n")};
-    assert_fails(open_archive(test_zip(newer, 3)), LKS_ERR_UNSUPPORTED, "version 11");
+    assert_fails(open_strbuf(test_zip(newer, 3)), LKS_ERR_UNSUPPORTED, "version 11");
     const test_record_t elsewhere[] = {NAMED("m/data.pkl", "N."), NAMED("m/constants.pkl", ")."),
                                        NAMED("n/version", "3\n")};
-    assert_fails(open_archive(test_zip(elsewhere, 3)), LKS_ERR_FORMAT,
-                 "outside of the folder 'm/'");
+    assert_fails(open_strbuf(test_zip(elsewhere, 3)), LKS_ERR_FORMAT, "outside of the folder 'm/'");
 }
 
 Test(torchscript, damage_is_found_where_it_is_read)
@@ -280,7 +257,7 @@ Test(torchscript, damage_is_found_where_it_is_read)
          .deflate = true,
          .wrong_crc = 1},
         NAMED("m/version", "3\n")};
-    assert_ok(open_archive(test_zip(records, 5)));
+    assert_ok(open_strbuf(test_zip(records, 5)));
     lks_tensor_t tensor;
     char code[4];
     assert_fails(lks_checkpoint_tensor(checkpoint, root(), "weight", &tensor), LKS_ERR_CORRUPT,
@@ -319,7 +296,7 @@ Test(torchscript, a_file_damaged_anywhere_is_harmless)
         file[at] ^= 0x41;
         if (lks_checkpoint_open_memory(file, nbytes, "flipped", NULL, &checkpoint) == LKS_OK) {
             read_everything();
-            teardown();
+            close_opened();
         }
         file[at] ^= 0x41;
     }
