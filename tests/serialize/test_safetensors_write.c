@@ -1,79 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "serialize/named_tensors.h"
+/* What is written byte for byte, what cannot be, and how much is loaded for it. */
 #include "serialize/safetensors.h"
-#include "serialize/safetensors_maker.h"
-#include "serialize/value_node.h"
+#include "serialize/safetensors_saved.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #define CORPUS TEST_DATA_DIR "/corpus/"
 
-static lks_tree_t *tree;
-static lks_value_t *dict;
-static const char *path;
-
-static void setup(void)
-{
-    assert_ok(lks_tree_create(&tree));
-    dict = lks_value_dict(tree);
-    lks_tree_set_root(tree, dict);
-    path = test_temp_path("a.safetensors");
-}
-
-static void teardown(void)
-{
-    lks_tree_destroy(tree);
-}
-
-TestSuite(safetensors_write, .init = setup, .fini = teardown);
-
-static lks_status_t save(void)
-{
-    return lks_checkpoint_save(path, tree, NULL);
-}
-
-/* The file is this header, filled up, and `nbytes` of data. */
-static void assert_header(const char *wanted, size_t nbytes)
-{
-    size_t size, padded = (strlen(wanted) + 7) & ~(size_t)7;
-    unsigned char *file = test_read_file(path, &size);
-    uint64_t length;
-    memcpy(&length, file, 8);
-    cr_assert_eq(length, padded, "%.*s", (int)length, file + 8);
-    cr_assert_eq(size, 8 + padded + nbytes);
-    cr_assert(memcmp(file + 8, wanted, strlen(wanted)) == 0, "%.*s", (int)length, file + 8);
-    for (size_t i = strlen(wanted); i < padded; i++) {
-        cr_assert_eq(file[8 + i], ' ');
-    }
-    free(file);
-}
-
-static lks_value_t *add(const char *name, lks_value_t *value)
-{
-    lks_value_set_str(tree, dict, name, value);
-    return value;
-}
-
-/* A contiguous tensor over memory of its own. */
-static lks_value_t *tensor(lks_dtype_t dtype, int ndim, const int64_t *shape)
-{
-    lks_storage_t *storage;
-    assert_ok(lks_storage_create(lks_device_host(), 4096, &storage));
-    for (size_t i = 0; i < 4096; i++) {
-        ((unsigned char *)lks_storage_data(storage))[i] = (unsigned char)i;
-    }
-    size_t index = lks_tree_add_storage(tree, storage, dtype, "cpu");
-    lks_storage_release(storage);
-    return test_tensor(tree, index, 0, dtype, ndim, shape);
-}
-
-#define SHAPE(...)                                                                                 \
-    (int)(sizeof((const int64_t[]){__VA_ARGS__}) / 8), (const int64_t[])                           \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
+TestSuite(safetensors_write, .init = saved_setup, .fini = saved_teardown);
 
 /* --- beside the safetensors library ------------------------------------------------------------- */
 
@@ -234,14 +168,6 @@ Test(safetensors_write, large_tensors_come_to_lie_where_the_header_says)
 
 /* --- metadata ----------------------------------------------------------------------------------- */
 
-static void set_metadata(lks_value_t *metadata)
-{
-    lks_value_t *attributes = lks_value_dict(tree);
-    lks_value_set_str(tree, attributes, "_metadata", lks_value_dict(tree));
-    lks_value_set_str(tree, attributes, "__metadata__", metadata);
-    lks_value_dict_set_attributes(tree, dict, attributes);
-}
-
 Test(safetensors_write, metadata_is_the_roots_attribute)
 {
     lks_value_t *metadata = lks_value_dict(tree);
@@ -267,25 +193,6 @@ Test(safetensors_write, an_attribute_of_another_kind_is_no_metadata)
 }
 
 /* --- what cannot be held ------------------------------------------------------------------------ */
-
-static char told[1024];
-
-static void tell(void *context, const char *name, const char *why)
-{
-    cr_assert_eq(context, told);
-    size_t length = strlen(told);
-    (void)snprintf(told + length, sizeof told - length, "%s|%s\n", name, why);
-}
-
-static lks_status_t save_dropping(void)
-{
-    lks_save_options_t options = lks_save_options_default();
-    options.drop = true;
-    options.dropped = tell;
-    options.dropped_context = told;
-    told[0] = '\0';
-    return lks_checkpoint_save(path, tree, &options);
-}
 
 #define NO_TENSORS "{\"__metadata__\":{\"format\":\"pt\"}}"
 
@@ -357,95 +264,6 @@ Test(safetensors_write, a_root_that_is_no_dict_is_refused)
     assert_fails(save(), LKS_ERR_UNSUPPORTED,
                  "safetensors holds a dict of tensors, and the root is of kind tensor");
     assert_fails(save_dropping(), LKS_ERR_UNSUPPORTED, "the root is of kind tensor");
-}
-
-/* --- shared bytes ------------------------------------------------------------------------------- */
-
-static lks_value_t *view_of(lks_value_t *value, int64_t offset, int ndim, const int64_t *shape)
-{
-    return test_tensor(tree, lks_value_tensor(value)->storage, offset, LKS_DTYPE_F32, ndim, shape);
-}
-
-Test(safetensors_write, tied_tensors_are_refused_or_noted)
-{
-    lks_value_t *weight = tensor(LKS_DTYPE_F32, SHAPE(4));
-    add("z", weight);
-    add("other", tensor(LKS_DTYPE_F32, SHAPE(1)));
-    add("a", view_of(weight, 0, SHAPE(4)));
-    assert_fails(save(), LKS_ERR_UNSUPPORTED,
-                 "value 'a': it shares bytes with 'z', which safetensors cannot say");
-    assert_ok(save_dropping());
-    cr_assert_str_eq(told,
-                     "a|it shares bytes with 'z', which safetensors cannot say: only that one "
-                     "is written\n");
-    assert_header("{\"__metadata__\":{\"format\":\"pt\",\"a\":\"z\"},"
-                  "\"other\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
-                  "\"z\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[4,20]}}",
-                  20);
-}
-
-Test(safetensors_write, what_the_metadata_say_of_a_name_stays)
-{
-    lks_value_t *weight = tensor(LKS_DTYPE_F32, SHAPE(4)), *metadata = lks_value_dict(tree);
-    add("a", weight);
-    add("b", weight);
-    add("format", weight);
-    lks_value_set_str(tree, metadata, "b", lks_value_str(tree, "mine"));
-    set_metadata(metadata);
-    assert_ok(save_dropping());
-    assert_header("{\"__metadata__\":{\"b\":\"mine\",\"format\":\"a\"},"
-                  "\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}",
-                  16);
-    lks_value_dict_set_attributes(tree, dict, lks_value_dict(tree));
-    assert_ok(save_dropping());
-    assert_header("{\"__metadata__\":{\"format\":\"pt\",\"b\":\"a\"},"
-                  "\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}",
-                  16);
-}
-
-Test(safetensors_write, overlapping_views_are_refused_or_copied)
-{
-    lks_value_t *whole = tensor(LKS_DTYPE_F32, SHAPE(10));
-    add("part", view_of(whole, 2, SHAPE(2)));
-    add("whole", whole);
-    add("shape", view_of(whole, 0, SHAPE(2, 5)));
-    assert_fails(save(), LKS_ERR_UNSUPPORTED, "it shares bytes with");
-    assert_ok(save_dropping());
-    cr_assert(strstr(told, "part|it shares bytes with 'whole', which safetensors cannot say: it "
-                           "becomes a copy\n"));
-    cr_assert(strstr(told, "shape|it shares bytes with 'whole'"));
-    assert_header("{\"__metadata__\":{\"format\":\"pt\"},"
-                  "\"part\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
-                  "\"shape\":{\"dtype\":\"F32\",\"shape\":[2,5],\"data_offsets\":[8,48]},"
-                  "\"whole\":{\"dtype\":\"F32\",\"shape\":[10],\"data_offsets\":[48,88]}}",
-                  88);
-}
-
-/* q, k and v in one storage, empty views anywhere, two storages over different memory. */
-Test(safetensors_write, neighbours_in_one_storage_share_nothing)
-{
-    lks_value_t *qkv = tensor(LKS_DTYPE_F32, SHAPE(1));
-    add("q", view_of(qkv, 0, SHAPE(4)));
-    add("v", view_of(qkv, 8, SHAPE(4)));
-    add("k", view_of(qkv, 4, SHAPE(4)));
-    add("none", view_of(qkv, 5, SHAPE(0)));
-    add("none2", view_of(qkv, 5, SHAPE(0)));
-    add("far", view_of(tensor(LKS_DTYPE_F32, SHAPE(1)), 0, SHAPE(4)));
-    assert_ok(save());
-}
-
-/* Two storages of a tree can lie in one piece of memory. */
-Test(safetensors_write, sharing_is_found_by_address)
-{
-    lks_storage_t *again;
-    lks_value_t *first = add("a", tensor(LKS_DTYPE_F32, SHAPE(4)));
-    void *data =
-        lks_storage_data(lks_tree_storage(tree, lks_value_tensor(first)->storage)->storage);
-    assert_ok(lks_storage_wrap(lks_device_host(), data, 16, NULL, NULL, &again));
-    size_t index = lks_tree_add_storage(tree, again, LKS_DTYPE_F32, "cpu");
-    lks_storage_release(again);
-    add("b", test_tensor(tree, index, 0, LKS_DTYPE_F32, SHAPE(4)));
-    assert_fails(save(), LKS_ERR_UNSUPPORTED, "value 'b': it shares bytes with 'a'");
 }
 
 /* --- streaming ---------------------------------------------------------------------------------- */
