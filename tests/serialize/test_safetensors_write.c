@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is written byte for byte, what cannot be, and how much is loaded for it. */
+#include "serialize/loaded.h"
 #include "serialize/safetensors.h"
 #include "serialize/safetensors_saved.h"
 
@@ -296,21 +297,6 @@ Test(safetensors_write, a_storage_is_given_back_behind_its_last_tensor)
     cr_assert(loads[0] == 2 && loads[1] == 1 && unloads[0] == 1 && unloads[1] == 1);
 }
 
-static size_t loaded, most_loaded;
-
-static lks_status_t load_large(void *context, size_t index, const char *name)
-{
-    (void)name;
-    loaded += lks_storage_nbytes(lks_tree_storage(context, index)->storage);
-    most_loaded = loaded > most_loaded ? loaded : most_loaded;
-    return LKS_OK;
-}
-
-static void unload_large(void *context, size_t index)
-{
-    loaded -= lks_storage_nbytes(lks_tree_storage(context, index)->storage);
-}
-
 Test(safetensors_write, few_bytes_are_loaded_at_once)
 {
     enum { MEBI = 1 << 20 };
@@ -325,9 +311,7 @@ Test(safetensors_write, few_bytes_are_loaded_at_once)
         (void)snprintf(name, sizeof name, "t%d", i);
         add(name, test_tensor(tree, index, 0, LKS_DTYPE_U8, 1, &numel));
     }
-    tree->load = load_large;
-    tree->unload = unload_large;
-    tree->load_context = tree;
+    count_loaded(tree);
     assert_ok(save());
     cr_assert_eq(loaded, 0);
     cr_assert_eq(most_loaded, 20 * MEBI); /* the one that is larger than what may be loaded */

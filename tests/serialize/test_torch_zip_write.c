@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What torch's archives look like that are written, that all of a tree comes back, and what is refused. */
+#include "serialize/loaded.h"
 #include "serialize/opened.h"
-#include "serialize/value_node.h"
 #include "serialize/zip_read.h"
 
 #include <stdio.h>
@@ -181,21 +181,6 @@ Test(torch_zip_write, parameters_and_attributes_survive)
 
 /* --- many bytes --------------------------------------------------------------------------------- */
 
-static size_t loaded, most_loaded;
-
-static lks_status_t load_large(void *context, size_t index, const char *name)
-{
-    (void)name;
-    loaded += lks_storage_nbytes(lks_tree_storage(context, index)->storage);
-    most_loaded = loaded > most_loaded ? loaded : most_loaded;
-    return LKS_OK;
-}
-
-static void unload_large(void *context, size_t index)
-{
-    loaded -= lks_storage_nbytes(lks_tree_storage(context, index)->storage);
-}
-
 Test(torch_zip_write, few_bytes_are_loaded_at_once_to_be_written)
 {
     enum { MEBI = 1 << 20 };
@@ -214,9 +199,7 @@ Test(torch_zip_write, few_bytes_are_loaded_at_once_to_be_written)
     const char *once = test_temp_path("once.pt"), *pieces = test_temp_path("pieces/once.pt");
     cr_assert_eq(mkdir(test_temp_path("pieces"), 0700), 0);
     assert_ok(lks_checkpoint_save(once, tree, NULL));
-    tree->load = load_large;
-    tree->unload = unload_large;
-    tree->load_context = tree;
+    count_loaded(tree);
     assert_ok(lks_checkpoint_save(pieces, tree, NULL));
     cr_assert_eq(loaded, 0);
     cr_assert_eq(most_loaded, 20 * MEBI); /* the one that is larger than what may be loaded */
