@@ -6,6 +6,7 @@
 #include "support/support.h"
 
 #include <lockstep/value.h>
+#include <stdio.h>
 
 /** Index in the tree of a storage over 4 KiB. */
 static inline size_t test_storage(lks_tree_t *tree)
@@ -47,6 +48,19 @@ static inline size_t test_split(char *text, const char **words, size_t room)
         words[count++] = word;
     }
     return count;
+}
+
+/** Adds a scalar under each of the words to a dict; returns it. */
+static inline lks_value_t *test_add_scalars(lks_tree_t *tree, lks_value_t *dict, const char *keys)
+{
+    char text[512];
+    const char *words[32];
+    (void)snprintf(text, sizeof text, "%s", keys);
+    size_t count = test_split(text, words, 32);
+    for (size_t i = 0; i < count; i++) {
+        lks_value_set_str(tree, dict, words[i], test_scalar(tree));
+    }
+    return dict;
 }
 
 #endif

@@ -24,15 +24,7 @@ void rename_teardown(void)
 
 lks_value_t *dict_of(const char *keys)
 {
-    char text[512];
-    const char *words[32];
-    (void)snprintf(text, sizeof text, "%s", keys);
-    size_t count = test_split(text, words, 32);
-    lks_value_t *value = lks_value_ordered_dict(tree);
-    for (size_t i = 0; i < count; i++) {
-        lks_value_set_str(tree, value, words[i], test_scalar(tree));
-    }
-    return value;
+    return test_add_scalars(tree, lks_value_ordered_dict(tree), keys);
 }
 
 void set_metadata(lks_value_t *dict, const char *paths)

@@ -23,15 +23,7 @@ TestSuite(state_dict, .init = setup, .fini = teardown);
 /* A dict with a scalar under each of the words. */
 static lks_value_t *dict_of(const char *keys)
 {
-    char text[256];
-    const char *words[16];
-    (void)snprintf(text, sizeof text, "%s", keys);
-    size_t count = test_split(text, words, 16);
-    lks_value_t *value = lks_value_dict(tree);
-    for (size_t i = 0; i < count; i++) {
-        lks_value_set_str(tree, value, words[i], test_scalar(tree));
-    }
-    return value;
+    return test_add_scalars(tree, lks_value_dict(tree), keys);
 }
 
 static lks_value_t *pair(const char *a, lks_value_t *first, const char *b, lks_value_t *second)
