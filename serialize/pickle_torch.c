@@ -14,7 +14,7 @@ typedef struct storage_class {
     lks_dtype_t dtype;
 } storage_class_t;
 
-#define STORAGE_CLASS(name, dtype) {name, dtype},
+#define STORAGE_CLASS(name, dtype) {"torch." name, dtype},
 static const storage_class_t storage_classes[] = {LKS_TORCH_STORAGE_LIST(STORAGE_CLASS)};
 #undef STORAGE_CLASS
 
@@ -24,7 +24,7 @@ static const storage_class_t *find_class(const char *class_name)
     const char *dot = strrchr(class_name, '.');
     const char *name = dot ? dot + 1 : class_name;
     for (size_t i = 0; i < sizeof storage_classes / sizeof *storage_classes; i++) {
-        if (strcmp(name, storage_classes[i].name) == 0) {
+        if (strcmp(name, storage_classes[i].name + strlen("torch.")) == 0) {
             return &storage_classes[i];
         }
     }
@@ -36,6 +36,16 @@ lks_dtype_t lks_torch_class_dtype(const char *class_name, size_t *itemsize)
     const storage_class_t *known = find_class(class_name);
     *itemsize = known ? lks_dtype_size(known->dtype) : 0;
     return known ? known->dtype : LKS_DTYPE_U8;
+}
+
+const char *lks_torch_dtype_class(lks_dtype_t dtype)
+{
+    for (size_t i = 0; i < sizeof storage_classes / sizeof *storage_classes; i++) {
+        if (storage_classes[i].dtype == dtype) {
+            return storage_classes[i].name;
+        }
+    }
+    return NULL;
 }
 
 /* --- storages ----------------------------------------------------------------------------------- */
@@ -85,11 +95,20 @@ static lks_status_t parse_slice(const lks_value_t *slice, int64_t whole, int64_t
     return LKS_OK;
 }
 
-/* The first mention of a key made the storage, and decides how long it is, whatever later ones say. As in torch. */
-static int64_t elements_of(const lks_tree_t *tree, const lks_torch_storage_id_t *id, size_t index)
+/* The first mention of a key made the storage, and decides what its elements are and how many, whatever later ones say.
+ * As in torch. Returns the number. */
+static int64_t agree_with_first(lks_tree_t *tree, const lks_torch_storage_id_t *id, size_t index,
+                                lks_value_t **class)
 {
-    size_t nbytes = lks_storage_nbytes(lks_tree_storage(tree, index)->storage);
-    return id->itemsize > 0 ? (int64_t)(nbytes / id->itemsize) : id->numel;
+    const lks_tree_storage_t *storage = lks_tree_storage(tree, index);
+    size_t itemsize = id->itemsize;
+    const char *first = lks_torch_dtype_class(storage->dtype);
+    if (id->dtype != storage->dtype && first) {
+        itemsize = lks_dtype_size(storage->dtype);
+        *class = lks_value_global(tree, "torch", first + strlen("torch."));
+    }
+    size_t nbytes = lks_storage_nbytes(storage->storage);
+    return itemsize > 0 ? (int64_t)(nbytes / itemsize) : id->numel;
 }
 
 static lks_status_t read_storage(const lks_torch_reader_t *reader, lks_tree_t *tree,
@@ -99,14 +118,14 @@ static lks_status_t read_storage(const lks_torch_reader_t *reader, lks_tree_t *t
     size_t index;
     LKS_TRY(parse_storage_id(id, &storage));
     LKS_TRY(reader->storage(reader->context, tree, &storage, &index));
-    const int64_t whole = elements_of(tree, &storage, index);
+    lks_value_t *class = lks_value_at(id, 1);
+    const int64_t whole = agree_with_first(tree, &storage, index, &class);
     const lks_value_t *slice = reader->stream ? lks_value_at(id, 5) : NULL;
     int64_t offset = 0, numel = whole;
     if (slice && slice->kind != LKS_VALUE_NONE) {
         LKS_TRY(parse_slice(slice, whole, &offset, &numel));
     }
-    *out = lks_value_bare_storage(tree, lks_value_at(id, 1), index, numel,
-                                  numel < whole ? &offset : NULL);
+    *out = lks_value_bare_storage(tree, class, index, numel, numel < whole ? &offset : NULL);
     return LKS_OK; /* the tree's failure is the caller's to report */
 }
 

@@ -45,6 +45,9 @@ lks_pickle_hooks_t lks_torch_read_hooks(lks_torch_reader_t *reader);
 /** What a storage of that class holds; `*itemsize` 0 and bytes if the class is unknown. */
 lks_dtype_t lks_torch_class_dtype(const char *class_name, size_t *itemsize);
 
+/** "torch.FloatStorage"; NULL for dtypes without a class of their own. */
+const char *lks_torch_dtype_class(lks_dtype_t dtype);
+
 /** Moves a tensor that was described as one of `storage`, a bare storage, to the whole of that.
  *  Errors: FORMAT (not within the storage). */
 LKS_NODISCARD lks_status_t lks_torch_place_tensor(const lks_value_t *storage,

@@ -3,7 +3,6 @@
 #include "serialize/cast.h"
 #include "serialize/pickle_ops.h"
 #include "serialize/pickle_torch.h"
-#include "serialize/torch_dtypes.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,23 +11,11 @@
 
 #define UNTYPED "torch.storage.UntypedStorage"
 
-/* "torch.FloatStorage"; dtypes without a class of their own lie in plain bytes. */
+/* Dtypes without a class of their own lie in plain bytes. */
 static const char *class_of(lks_dtype_t dtype)
 {
-    static const struct {
-        const char *name;
-        lks_dtype_t dtype;
-    } classes[] = {
-#define CLASS_OF(name, dtype) {"torch." name, dtype},
-        LKS_TORCH_STORAGE_LIST(CLASS_OF)
-#undef CLASS_OF
-    };
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
-        if (classes[i].dtype == dtype) {
-            return classes[i].name;
-        }
-    }
-    return UNTYPED;
+    const char *class = lks_torch_dtype_class(dtype);
+    return class ? class : UNTYPED;
 }
 
 lks_status_t lks_torch_writer_init(const lks_tree_t *tree, lks_torch_writer_t *out)

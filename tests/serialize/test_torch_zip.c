@@ -143,6 +143,17 @@ Test(torch_zip, the_first_class_of_a_key_decides)
     cr_assert_eq(lks_value_tensor(lks_value_at(root(), 1))->dtype, LKS_DTYPE_F32);
 }
 
+/* Also where nothing but the later mention is left in the tree. */
+Test(torch_zip, later_mentions_take_the_class_of_the_first)
+{
+    assert_ok(open_pickle(LITERAL("\x80\2}(K\0" STORAGE("QInt32Storage", "0", "\4") "K\0" TENSOR(
+        STORAGE("DoubleStorage", "0", "\2"), "\0", "\1") "u.")));
+    const lks_value_t *call = lks_value_find_int(root(), 0);
+    cr_assert_eq(lks_value_kind(call), LKS_VALUE_OBJECT);
+    const lks_value_t *storage = lks_value_at(lks_value_object_arguments(call), 0);
+    cr_assert_str_eq(lks_value_class_name(storage), "torch.QInt32Storage");
+}
+
 /* Else what is written could not be read again, or not as the same. */
 Test(torch_zip, the_first_size_of_a_key_decides)
 {
