@@ -11,7 +11,7 @@
 /* Indices come in order from every known writer: those live in an array. Any other number below 2^32 is legal
  * and goes to a table. */
 typedef struct lks_pickle_memo {
-    lks_value_t **dense;
+    lks_value_t **dense; /* also of values that are not made yet: lks_pickle_pass_over */
     size_t dense_count, dense_capacity;
     lks_intmap_t sparse; /* index -> address of the value */
 } lks_pickle_memo_t;
@@ -23,6 +23,7 @@ typedef struct lks_pickle_machine {
     unsigned char op;
     unsigned protocol;
     bool stopped;
+    bool whole_calls; /* hooks->call may be asked */
 
     lks_value_t **stack; /* of values; a mark is the height it was put at */
     size_t height, capacity;
@@ -76,6 +77,13 @@ LKS_NODISCARD static inline lks_status_t lks_pickle_pop(lks_pickle_machine_t *ma
     return LKS_OK;
 }
 
+/** The value on top of the stack, above the last mark; NULL if there is none. */
+static inline const lks_value_t *lks_pickle_top(const lks_pickle_machine_t *machine)
+{
+    size_t fence = machine->mark_count > 0 ? machine->marks[machine->mark_count - 1] : 0;
+    return machine->height > fence ? machine->stack[machine->height - 1] : NULL;
+}
+
 /** Pops the last mark and what is above it; the items are valid until the next push. */
 LKS_NODISCARD lks_status_t lks_pickle_pop_items(lks_pickle_machine_t *machine, lks_value_t ***items,
                                                 size_t *count);
@@ -91,6 +99,15 @@ LKS_NODISCARD lks_status_t lks_pickle_uint(lks_pickle_machine_t *machine, unsign
 /** Reads the text up to the end of the line. */
 LKS_NODISCARD lks_status_t lks_pickle_line(lks_pickle_machine_t *machine, const char **text,
                                            size_t *nbytes);
+
+/** A value of the memo that is made, among those in order; else NULL. */
+const lks_value_t *lks_pickle_peek(const lks_pickle_machine_t *machine, uint64_t index);
+
+/** For hooks->call: pops the function, and goes on behind the REDUCE that ends at byte `end` of the input. The next
+ *  `puts` entries of the memo, which are put in between, are made when somebody gets one. The opcodes in between must
+ *  get along with what they push, and with values that lks_pickle_peek showed. */
+LKS_NODISCARD lks_status_t lks_pickle_pass_over(lks_pickle_machine_t *machine, size_t end,
+                                                size_t puts);
 
 /** The tree's failure, with the place in the pickle in front; OK if there is none. */
 LKS_NODISCARD lks_status_t lks_pickle_tree_status(const lks_pickle_machine_t *machine);

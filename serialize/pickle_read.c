@@ -155,6 +155,13 @@ lks_status_t lks_pickle_pop_items(lks_pickle_machine_t *machine, lks_value_t ***
 LKS_PICKLE_HANDLER(mark)
 {
     (void)argument;
+    bool done = false;
+    if (machine->whole_calls) {
+        LKS_TRY(machine->hooks->call(machine->hooks->context, machine, &done));
+    }
+    if (done) {
+        return LKS_OK;
+    }
     if (machine->mark_count >= machine->tree->max_depth) {
         return lks_pickle_fail(machine, LKS_ERR_FORMAT, "nests deeper than the limit of %zu",
                                machine->tree->max_depth);
@@ -197,6 +204,57 @@ LKS_PICKLE_HANDLER(dup)
 
 /* --- memo --------------------------------------------------------------------------------------- */
 
+/* In the place of a value that was passed over: where the opcodes begin that make it, and a bit that no address has. The
+ * input is in memory, so its offsets leave a bit. */
+static lks_value_t *passed_over(size_t from)
+{
+    return (lks_value_t *)(uintptr_t)(from << 1 | 1);
+}
+
+static bool is_passed_over(const lks_value_t *value)
+{
+    return (uintptr_t)value & 1;
+}
+
+static lks_status_t step(lks_pickle_machine_t *machine);
+
+/* Carries out the opcodes that were passed over where the entry was, and forgets what they leave on the stack. All
+ * entries of that place are made together: values may be shared among them. */
+static lks_status_t make_passed_over(lks_pickle_machine_t *machine, size_t index)
+{
+    lks_pickle_memo_t *memo = &machine->memo;
+    const lks_value_t *place = memo->dense[index];
+    const lks_pickle_machine_t before = *machine;
+    while (index + 1 < memo->dense_count && memo->dense[index + 1] == place) {
+        index++;
+    }
+    machine->input.at = (uintptr_t)place >> 1;
+    machine->whole_calls = false;
+    while (is_passed_over(memo->dense[index])) {
+        LKS_TRY(step(machine));
+    }
+    machine->input.at = before.input.at;
+    machine->op_at = before.op_at;
+    machine->op = before.op;
+    machine->height = before.height;
+    machine->mark_count = before.mark_count;
+    machine->whole_calls = before.whole_calls;
+    return LKS_OK;
+}
+
+/* An entry is about to change that opcodes which were passed over may name: they are carried out while it is what it
+ * was. No known writer does that, so none are passed over any more. */
+static lks_status_t make_all(lks_pickle_machine_t *machine)
+{
+    machine->whole_calls = false;
+    for (size_t i = 0; i < machine->memo.dense_count; i++) {
+        if (is_passed_over(machine->memo.dense[i])) {
+            LKS_TRY(make_passed_over(machine, i));
+        }
+    }
+    return LKS_OK;
+}
+
 static lks_status_t memo_set_sparse(lks_pickle_machine_t *machine, uint64_t index,
                                     lks_value_t *value)
 {
@@ -219,6 +277,9 @@ static lks_status_t memo_set(lks_pickle_machine_t *machine, uint64_t index)
     if (index > memo->dense_count) {
         return memo_set_sparse(machine, index, value);
     }
+    if (index < memo->dense_count && machine->whole_calls) {
+        LKS_TRY(make_all(machine));
+    }
     if (index == memo->dense_capacity) {
         LKS_TRY(grow(machine, (void **)&memo->dense, &memo->dense_capacity, sizeof *memo->dense));
     }
@@ -231,6 +292,9 @@ static lks_status_t memo_get(lks_pickle_machine_t *machine, uint64_t index)
 {
     lks_pickle_memo_t *memo = &machine->memo;
     if (index < memo->dense_count) {
+        if (is_passed_over(memo->dense[index])) {
+            LKS_TRY(make_passed_over(machine, index));
+        }
         return lks_pickle_push(machine, memo->dense[index]);
     }
     size_t address = lks_intmap_get(&memo->sparse, index);
@@ -239,6 +303,30 @@ static lks_status_t memo_get(lks_pickle_machine_t *machine, uint64_t index)
                                "wants memo entry %" PRIu64 ", which was never put", index);
     }
     return lks_pickle_push(machine, (lks_value_t *)(uintptr_t)address);
+}
+
+const lks_value_t *lks_pickle_peek(const lks_pickle_machine_t *machine, uint64_t index)
+{
+    const lks_pickle_memo_t *memo = &machine->memo;
+    const lks_value_t *value = index < memo->dense_count ? memo->dense[index] : NULL;
+    return is_passed_over(value) ? NULL : value;
+}
+
+lks_status_t lks_pickle_pass_over(lks_pickle_machine_t *machine, size_t end, size_t puts)
+{
+    lks_pickle_memo_t *memo = &machine->memo;
+    for (size_t i = 0; i < puts; i++) {
+        if (memo->dense_count == memo->dense_capacity) {
+            LKS_TRY(
+                grow(machine, (void **)&memo->dense, &memo->dense_capacity, sizeof *memo->dense));
+        }
+        memo->dense[memo->dense_count++] = passed_over(machine->op_at);
+    }
+    machine->height--;
+    machine->input.at = end;
+    machine->op_at = end - 1;
+    machine->op = LKS_OP_REDUCE;
+    return LKS_OK;
 }
 
 /* An index as protocol 0 writes it: a line of digits. */
@@ -336,22 +424,27 @@ LKS_PICKLE_HANDLER(stop)
     return LKS_OK;
 }
 
+static lks_status_t step(lks_pickle_machine_t *machine)
+{
+    machine->op_at = machine->input.at;
+    const unsigned char *byte = lks_bytes_take(&machine->input, 1);
+    if (!byte) {
+        return lks_fail(LKS_ERR_FORMAT, "%s at byte %zu: the pickle ends without STOP",
+                        machine->name, machine->op_at);
+    }
+    const op_t *op = &ops[*byte];
+    if (!op->name) {
+        return lks_fail(LKS_ERR_FORMAT, "%s at byte %zu: 0x%02x is no pickle opcode", machine->name,
+                        machine->op_at, *byte);
+    }
+    machine->op = *byte;
+    return op->run(machine, op->argument);
+}
+
 static lks_status_t run(lks_pickle_machine_t *machine, lks_value_t **out)
 {
     while (!machine->stopped) {
-        machine->op_at = machine->input.at;
-        const unsigned char *byte = lks_bytes_take(&machine->input, 1);
-        if (!byte) {
-            return lks_fail(LKS_ERR_FORMAT, "%s at byte %zu: the pickle ends without STOP",
-                            machine->name, machine->op_at);
-        }
-        const op_t *op = &ops[*byte];
-        if (!op->name) {
-            return lks_fail(LKS_ERR_FORMAT, "%s at byte %zu: 0x%02x is no pickle opcode",
-                            machine->name, machine->op_at, *byte);
-        }
-        machine->op = *byte;
-        LKS_TRY(op->run(machine, op->argument));
+        LKS_TRY(step(machine));
     }
     return lks_pickle_pop(machine, out);
 }
@@ -360,8 +453,11 @@ lks_status_t lks_pickle_read(const char *name, const void *data, size_t size,
                              const lks_pickle_hooks_t *hooks, lks_tree_t *tree, size_t *used,
                              lks_value_t **out)
 {
-    lks_pickle_machine_t machine = {
-        .name = name, .input = lks_bytes_of(data, size), .tree = tree, .hooks = hooks};
+    lks_pickle_machine_t machine = {.name = name,
+                                    .input = lks_bytes_of(data, size),
+                                    .tree = tree,
+                                    .hooks = hooks,
+                                    .whole_calls = hooks && hooks->call};
     lks_value_t *value = NULL;
     lks_status_t status = run(&machine, &value);
     if (status == LKS_OK) {

@@ -459,6 +459,9 @@ static bool set_state(void *context, lks_value_t *tensor, const lks_value_t *sta
 
 lks_pickle_hooks_t lks_torch_read_hooks(lks_torch_reader_t *reader)
 {
-    return (lks_pickle_hooks_t){
-        .context = reader, .persistent = read_persistent, .create = create, .set_state = set_state};
+    return (lks_pickle_hooks_t){.context = reader,
+                                .persistent = read_persistent,
+                                .create = create,
+                                .set_state = set_state,
+                                .call = reader && !reader->create ? lks_torch_read_call : NULL};
 }

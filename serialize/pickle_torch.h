@@ -16,12 +16,12 @@
 /** A storage as a pickle names it. */
 typedef struct lks_torch_storage_id {
     const char *class_name; /* for messages: "torch.FloatStorage" */
-    const char *key;
+    const char *key;        /* as long as the tree and the pickle are there; not terminated */
     size_t key_length;
-    const char *location;
-    lks_dtype_t dtype; /* of a class that has none here, one of the same size, or uint8 */
-    size_t itemsize;   /* 0: the class is unknown */
-    int64_t numel;     /* >= 0; of the whole, where the id names a slice */
+    const char *location; /* as long as the tree is */
+    lks_dtype_t dtype;    /* of a class that has none here, one of the same size, or uint8 */
+    size_t itemsize;      /* 0: the class is unknown */
+    int64_t numel;        /* >= 0; of the whole, where the id names a slice */
 } lks_torch_storage_id_t;
 
 /** As lks_pickle_hooks_t.create. */
@@ -36,11 +36,19 @@ typedef struct lks_torch_reader {
                             size_t *index);
     bool stream;                  /* ids may name slices and classes, as before 1.6 */
     lks_torch_create_fn_t create; /* calls that the format around the pickle knows; NULL: none */
+    /* Of the reader: the storage class that was named last. */
+    const lks_value_t *class;
+    lks_dtype_t dtype;
+    size_t itemsize;
 } lks_torch_reader_t;
 
 /** Hooks that read what torch wrote; `reader` is borrowed. Calls that make something else than a plain
  *  tensor (sparse, quantized, float8, conjugated) stay objects over bare storages: nothing is lost. */
 lks_pickle_hooks_t lks_torch_read_hooks(lks_torch_reader_t *reader);
+
+/** lks_pickle_hooks_t.call for plain tensors: see pickle_tensor.c. */
+LKS_NODISCARD lks_status_t lks_torch_read_call(void *context, struct lks_pickle_machine *machine,
+                                               bool *done);
 
 /** What a storage of that class holds; `*itemsize` 0 and bytes if the class is unknown. */
 lks_dtype_t lks_torch_class_dtype(const char *class_name, size_t *itemsize);

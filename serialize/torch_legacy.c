@@ -228,7 +228,7 @@ static lks_status_t read_stream(legacy_t *legacy)
     return place_storages(legacy);
 }
 
-/* What only reading needed. The keys are texts of the tree. */
+/* What only reading needed. The keys are texts of the tree or the input. */
 static void finish_reading(legacy_t *legacy)
 {
     lks_tree_destroy(legacy->header);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_pickle.c - a pickle with torch's ids. What can be read and written is the same when it is read and written
- * again. */
+ * again, and when tensors are not read at once but opcode by opcode. */
 #include "core/checked.h"
 #include "fuzz.h"
 #include "serialize/pickle_torch.h"
@@ -31,12 +31,14 @@ static lks_status_t find_storage(void *context, lks_tree_t *tree, const lks_torc
 }
 
 static lks_status_t read_pickle(const void *data, size_t size,
-                                const lks_checkpoint_limits_t *limits, lks_tree_t **out)
+                                const lks_checkpoint_limits_t *limits, bool at_once,
+                                lks_tree_t **out)
 {
     lks_tree_t *tree;
     lks_strmap_t keys = {0};
     lks_torch_reader_t torch = {.context = &keys, .storage = find_storage, .stream = true};
-    const lks_pickle_hooks_t hooks = lks_torch_read_hooks(&torch);
+    lks_pickle_hooks_t hooks = lks_torch_read_hooks(&torch);
+    hooks.call = at_once ? hooks.call : NULL;
     lks_value_t *root;
     size_t used;
     LKS_TRY(lks_tree_create_limited(limits, &tree));
@@ -52,17 +54,18 @@ static lks_status_t read_pickle(const void *data, size_t size,
     return LKS_OK;
 }
 
-static void check_again(const lks_strbuf_t *first)
+/* `data` reads, that way, as what `pickle` was written of. */
+static void check_same(const void *data, size_t size, bool at_once, const lks_strbuf_t *pickle)
 {
     const lks_checkpoint_limits_t limits = lks_checkpoint_limits_default();
     lks_tree_t *tree;
-    fuzz_require(read_pickle(first->data, first->length, &limits, &tree) == LKS_OK,
-                 "what was written is read");
-    lks_strbuf_t second = fuzz_write(tree);
-    fuzz_require(second.length == first->length &&
-                     memcmp(second.data, first->data, first->length) == 0,
+    fuzz_require(read_pickle(data, size, &limits, at_once, &tree) == LKS_OK,
+                 "what was written, or read another way, is read");
+    lks_strbuf_t again = fuzz_write(tree);
+    fuzz_require(again.length == pickle->length &&
+                     memcmp(again.data, pickle->data, pickle->length) == 0,
                  "what was read is written as it was");
-    lks_strbuf_fini(&second);
+    lks_strbuf_fini(&again);
     lks_tree_destroy(tree);
 }
 
@@ -70,15 +73,18 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
     const lks_checkpoint_limits_t limits = fuzz_limits();
     lks_tree_t *tree;
-    lks_status_t status = read_pickle(data, size, &limits, &tree);
+    lks_status_t status = read_pickle(data, size, &limits, true, &tree);
     if (status != LKS_OK) {
         fuzz_require_sentence(status);
+        fuzz_require(read_pickle(data, size, &limits, false, &tree) != LKS_OK,
+                     "opcode by opcode it is refused, too");
         return 0;
     }
     lks_strbuf_t pickle = fuzz_write(tree);
     lks_tree_destroy(tree);
     if (pickle.length > 0) {
-        check_again(&pickle);
+        check_same(data, size, false, &pickle);
+        check_same(pickle.data, pickle.length, true, &pickle);
     }
     lks_strbuf_fini(&pickle);
     return 0;
