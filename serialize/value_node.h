@@ -164,7 +164,7 @@ void *lks_tree_alloc_slow(lks_tree_t *tree, size_t nbytes);
 /** Undefined memory of the tree, aligned for nodes; NULL after failing the tree. */
 static inline void *lks_tree_alloc(lks_tree_t *tree, size_t nbytes)
 {
-    size_t rounded = (nbytes + 7) & ~(size_t)7;
+    size_t rounded = (nbytes + (nbytes == 0) + 7) & ~(size_t)7; /* nothing has a place, too */
     if (rounded < nbytes || rounded > (size_t)(tree->free_end - tree->free)) {
         return lks_tree_alloc_slow(tree, nbytes);
     }
