@@ -18,6 +18,8 @@
 
 #define SLICE ((size_t)128 << 10)
 #define ALIGNMENT ((size_t)64)
+#define HEADERS_MAPPED                                                                             \
+    64 /* that settling looks at before their pages are given back: each brings 64 KiB */
 #define SHORTER (-1) /* for a reason: the file ends too early */
 
 /* One storage to be read. */
@@ -160,6 +162,9 @@ static lks_status_t read_all(job_t *job, size_t threads)
         if (job->items[i].fused) {
             job->tree->checks->settle(job->tree->load_context, job->items[i].index,
                                       job->extents[i].crc);
+        }
+        if (i % HEADERS_MAPPED == HEADERS_MAPPED - 1) {
+            lks_source_unmap_pages(job->source);
         }
     }
     return LKS_OK;

@@ -66,6 +66,14 @@ static lks_status_t map_file(const char *path, lks_source_t *out)
     return LKS_OK;
 }
 
+void lks_source_unmap_pages(const lks_source_t *source)
+{
+    if (source->mapped) {
+        /* Nothing is ever written there, so that nothing is lost. */
+        (void)madvise((void *)(uintptr_t)source->data, source->size, MADV_DONTNEED);
+    }
+}
+
 int lks_source_reopen(const lks_source_t *source)
 {
     int fd = source->mapped ? open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;

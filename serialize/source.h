@@ -38,6 +38,10 @@ void lks_source_release(lks_source_t *source); /* NULL does nothing */
 LKS_NODISCARD lks_status_t lks_source_storage(lks_source_t *source, size_t offset, size_t nbytes,
                                               lks_storage_t **out);
 
+/** Takes the file's pages out of the map, if it is one; whoever touches them brings them back. What the system maps
+ *  around a touched byte counts as the process's memory. */
+void lks_source_unmap_pages(const lks_source_t *source);
+
 /** Opens the mapped file once more, to read it by its descriptor; -1 where there is none, or its path no longer leads
  *  to it. */
 int lks_source_reopen(const lks_source_t *source);
