@@ -34,6 +34,7 @@ static lks_status_t read_origin(lks_checkpoint_t *checkpoint, const lks_checkpoi
     limits = limits ? limits : &defaults;
     LKS_TRY(lks_format_probe(&checkpoint->origin, &checkpoint->format));
     LKS_TRY(lks_tree_create_limited(limits, &checkpoint->tree));
+    checkpoint->tree->source = checkpoint->origin.source;
     return checkpoint->format->open(&checkpoint->origin, limits, checkpoint->tree,
                                     &checkpoint->state);
 }
@@ -271,6 +272,7 @@ static lks_status_t save_file(const lks_format_t *format, const char *path, cons
     lks_sink_t *sink;
     LKS_TRY(lks_sink_create(path, &sink));
     lks_sink_set_threads(sink, options->threads);
+    lks_sink_set_source(sink, tree->source);
     lks_status_t status = format->save(tree, path, options, sink);
     if (status != LKS_OK) {
         lks_sink_discard(sink);

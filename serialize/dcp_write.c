@@ -248,6 +248,7 @@ static lks_status_t write_files(saver_t *saver)
         lks_sink_t *sink;
         lks_dcp_file_name(name, file);
         LKS_TRY(lks_folder_file(saver->folder, name, &sink));
+        lks_sink_set_source(sink, saver->tree->source);
         lks_status_t status = write_leaves(saver, first, end, sink);
         LKS_TRY(end_file(sink, status, saver->options->sync));
     }

@@ -11,16 +11,14 @@
 #include "serialize/memory.h"
 #include "serialize/value_node.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define SLICE ((size_t)128 << 10)
 #define ALIGNMENT ((size_t)64)
-#define HEADERS_MAPPED                                                                             \
-    64 /* that settling looks at before their pages are given back: each brings 64 KiB */
-#define SHORTER (-1) /* for a reason: the file ends too early */
+/* Headers that settling looks at before their pages are given back: each brings 64 KiB. */
+#define HEADERS_MAPPED 64
 
 /* One storage to be read. */
 typedef struct item {
@@ -117,21 +115,12 @@ static bool read_slice(job_t *job, uint64_t offset, unsigned char *out, size_t n
         memcpy(out, job->source->data + offset, nbytes);
         return true;
     }
-    while (nbytes > 0 && job->reason == 0) {
-        ssize_t got = pread(job->fd, out, nbytes, (off_t)offset);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got <= 0) {
-            int none = 0, reason = got < 0 ? errno : SHORTER;
-            (void)atomic_compare_exchange_strong(&job->reason, &none, reason);
-            return false;
-        }
-        out += got;
-        offset += (uint64_t)got;
-        nbytes -= (size_t)got;
+    int none = 0, reason = job->reason;
+    if (reason == 0) {
+        reason = lks_source_read(job->fd, offset, out, nbytes);
+        (void)atomic_compare_exchange_strong(&job->reason, &none, reason);
     }
-    return job->reason == 0;
+    return reason == 0;
 }
 
 static uint32_t read_block(void *context, const lks_extent_t *extent, size_t at, size_t nbytes)
@@ -156,7 +145,7 @@ static lks_status_t read_all(job_t *job, size_t threads)
     LKS_TRY(lks_extents_pass(job->extents, job->count, threads, read_block, job));
     if (job->reason != 0) {
         return lks_fail(LKS_ERR_IO, "cannot read '%s': %s", job->source->path,
-                        job->reason == SHORTER ? "it has become shorter" : strerror(job->reason));
+                        lks_source_reason(job->reason));
     }
     for (size_t i = 0; i < job->count; i++) {
         if (job->items[i].fused) {

@@ -4,6 +4,7 @@
 #include "serialize/json_write.h"
 #include "serialize/safetensors_plan.h"
 #include "serialize/sharded.h"
+#include "serialize/value_node.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -135,6 +136,7 @@ static lks_status_t write_shard(splitter_t *splitter, size_t shard, size_t first
     lks_sink_t *sink;
     name_shard(splitter, shard, name);
     LKS_TRY(lks_folder_file(splitter->folder, name, &sink));
+    lks_sink_set_source(sink, splitter->plan.tree->source);
     lks_status_t status =
         lks_safetensors_plan_write(&splitter->plan, first, splitter->counts[shard], sink);
     if (status != LKS_OK) {

@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #define BUFFER_SIZE ((size_t)128 << 10)
+/* Of a file that is copied: it is still in the cache when it is written. */
+#define SLICE ((size_t)256 << 10)
 #define THREADS_MAX ((size_t)8) /* more of them wait for each other in the file system */
 
 struct lks_sink {
@@ -25,6 +27,8 @@ struct lks_sink {
     uint64_t reserved; /* bytes taken beforehand */
     size_t buffered;   /* bytes in `buffer`, which follow them */
     size_t threads;
+    const lks_source_t *source; /* with `source_fd`, -1 for none: what extents may lie in */
+    int source_fd;
     atomic_bool failed;
     pthread_mutex_t lock; /* of the error, until `failed` is set */
     lks_error_t error;
@@ -65,6 +69,7 @@ lks_status_t lks_sink_create_shown(const char *path, const char *shown, lks_sink
         return status;
     }
     (void)pthread_mutex_init(&sink->lock, NULL);
+    sink->source_fd = -1;
     *out = sink;
     return LKS_OK;
 }
@@ -138,14 +143,55 @@ size_t lks_sink_threads(const lks_sink_t *sink)
     return cores < THREADS_MAX ? cores : THREADS_MAX;
 }
 
+void lks_sink_set_source(lks_sink_t *sink, const lks_source_t *source)
+{
+    sink->source = source;
+    sink->source_fd = source ? lks_source_reopen(source) : -1;
+}
+
+static bool lies_in_source(const lks_sink_t *sink, const unsigned char *data)
+{
+    uintptr_t begin = sink->source_fd >= 0 ? (uintptr_t)sink->source->data : 0;
+    return begin > 0 && (uintptr_t)data >= begin && (uintptr_t)data - begin < sink->source->size;
+}
+
+/* Returns the checksum. */
+static uint32_t copy_slices(lks_sink_t *sink, uint64_t from, uint64_t to, size_t nbytes,
+                            unsigned char *slice)
+{
+    uint32_t crc = 0;
+    for (size_t done = 0, n; done < nbytes && !sink->failed; done += n) {
+        n = nbytes - done < SLICE ? nbytes - done : SLICE;
+        int reason = lks_source_read(sink->source_fd, from + done, slice, n);
+        if (reason != 0) {
+            (void)lks_fail(LKS_ERR_IO, "cannot read '%s': %s", sink->source->path,
+                           lks_source_reason(reason));
+            keep_error(sink);
+            break;
+        }
+        crc = lks_crc32(crc, slice, n);
+        write_at(sink, to + done, slice, n);
+    }
+    return crc;
+}
+
 static uint32_t write_block(void *context, const lks_extent_t *extent, size_t at, size_t nbytes)
 {
     lks_sink_t *sink = context;
     if (sink->failed) {
         return 0;
     }
-    uint32_t crc = lks_crc32(0, extent->data + at, nbytes);
-    write_at(sink, extent->offset + at, extent->data + at, nbytes);
+    const unsigned char *data = extent->data + at;
+    uint64_t to = extent->offset + at;
+    unsigned char *slice = lies_in_source(sink, data) ? malloc(SLICE) : NULL;
+    uint32_t crc;
+    if (slice) {
+        crc = copy_slices(sink, (uint64_t)(data - sink->source->data), to, nbytes, slice);
+    } else {
+        crc = lks_crc32(0, data, nbytes);
+        write_at(sink, to, data, nbytes);
+    }
+    free(slice);
     return crc;
 }
 
@@ -253,6 +299,9 @@ static void finish_file(lks_sink_t *sink, bool sync)
 
 static void sink_free(lks_sink_t *sink)
 {
+    if (sink->source_fd >= 0) {
+        (void)close(sink->source_fd);
+    }
     (void)close(sink->fd);
     lks_sink_path_fini(&sink->path);
     (void)pthread_mutex_destroy(&sink->lock);

@@ -86,6 +86,29 @@ int lks_source_reopen(const lks_source_t *source)
     return fd;
 }
 
+int lks_source_read(int fd, uint64_t offset, void *out, size_t nbytes)
+{
+    unsigned char *at = out;
+    while (nbytes > 0) {
+        ssize_t got = pread(fd, at, nbytes, (off_t)offset);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            return got < 0 ? errno : LKS_SOURCE_SHORTER;
+        }
+        at += got;
+        offset += (uint64_t)got;
+        nbytes -= (size_t)got;
+    }
+    return 0;
+}
+
+const char *lks_source_reason(int reason)
+{
+    return reason == LKS_SOURCE_SHORTER ? "it has become shorter" : strerror(reason);
+}
+
 /* A source over bytes that the caller sees to. */
 static lks_status_t create(const char *name, const void *data, size_t nbytes, lks_source_t **out)
 {

@@ -46,6 +46,13 @@ void lks_source_unmap_pages(const lks_source_t *source);
  *  to it. */
 int lks_source_reopen(const lks_source_t *source);
 
+/** Reads bytes through that descriptor: 0, or the system's reason; LKS_SOURCE_SHORTER where the file ends before. */
+int lks_source_read(int fd, uint64_t offset, void *out, size_t nbytes);
+#define LKS_SOURCE_SHORTER (-1)
+
+/** The sentence of such a reason. */
+const char *lks_source_reason(int reason);
+
 /** Opens a regular file for reading. Errors: IO, as above. */
 LKS_NODISCARD lks_status_t lks_file_open_read(const char *path, int *fd, size_t *size);
 

@@ -89,6 +89,8 @@ struct lks_tree {
     lks_value_t *root;
     size_t node_count, max_nodes, max_depth;
 
+    const struct lks_source
+        *source; /* the mapped file that storages may lie in; NULL: none or several */
     lks_tree_storage_t *storages;
     size_t storage_count, storage_capacity;
     lks_intmap_t storage_index; /* address of an lks_storage_t -> index */

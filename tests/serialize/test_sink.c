@@ -120,6 +120,83 @@ Test(sink, extents_lie_where_the_position_skips_them)
     free(data);
 }
 
+#define SOURCE_BYTES ((size_t)9 << 20)
+
+static unsigned char *source_bytes;
+static lks_source_t *source;
+
+static void open_source(const char *path)
+{
+    source_bytes = malloc(SOURCE_BYTES);
+    for (size_t i = 0; i < SOURCE_BYTES; i++) {
+        source_bytes[i] = (unsigned char)(i * 31 + i / 997);
+    }
+    test_write_file(path, source_bytes, SOURCE_BYTES);
+    assert_ok(lks_source_open(path, &source));
+}
+
+static void close_source(void)
+{
+    lks_source_release(source);
+    free(source_bytes);
+}
+
+static void assert_copied(const char *path)
+{
+    static const unsigned char other[70000] = {1, 2, 3};
+    size_t most = SOURCE_BYTES - 3, nbytes;
+    lks_extent_t extents[] = {{.data = source->data + 3, .nbytes = most},
+                              {.data = other, .nbytes = sizeof other, .offset = most},
+                              {.data = source->data, .nbytes = 1, .offset = most + sizeof other}};
+    assert_ok(lks_sink_create(path, &sink));
+    lks_sink_set_threads(sink, 3);
+    lks_sink_set_source(sink, source);
+    assert_ok(lks_sink_write_extents(sink, extents, 3));
+    lks_sink_skip(sink, most + sizeof other + 1);
+    assert_ok(lks_sink_commit(sink, false));
+    cr_assert_eq(extents[0].crc, lks_crc32(0, source_bytes + 3, most));
+    cr_assert_eq(extents[1].crc, lks_crc32(0, other, sizeof other));
+    cr_assert_eq(extents[2].crc, lks_crc32(0, source_bytes, 1));
+    unsigned char *found = test_read_file(path, &nbytes);
+    cr_assert_eq(nbytes, most + sizeof other + 1);
+    cr_assert(memcmp(found, source_bytes + 3, most) == 0 &&
+              memcmp(found + most, other, sizeof other) == 0 && found[nbytes - 1] == *source_bytes);
+    free(found);
+}
+
+Test(sink, extents_of_a_mapped_file_are_copied)
+{
+    open_source(test_temp_path("from"));
+    assert_copied(test_temp_path("a"));
+    close_source();
+}
+
+Test(sink, extents_of_a_file_that_was_replaced_are_those_that_are_mapped)
+{
+    const char *from = test_temp_path("from"), *new = test_temp_path("new");
+    open_source(from);
+    test_write_file(new, "another", 7);
+    cr_assert_eq(rename(new, from), 0);
+    assert_copied(test_temp_path("a"));
+    close_source();
+}
+
+Test(sink, a_mapped_file_that_becomes_shorter_is_reported_at_commit)
+{
+    const char *from = test_temp_path("from"), *path = test_temp_path("a");
+    open_source(from);
+    test_write_file(path, "old", 3);
+    lks_extent_t extent = {.data = source->data, .nbytes = SOURCE_BYTES};
+    assert_ok(lks_sink_create(path, &sink));
+    lks_sink_set_source(sink, source);
+    cr_assert_eq(truncate(from, 1000000), 0);
+    assert_ok(lks_sink_write_extents(sink, &extent, 1));
+    assert_fails(lks_sink_commit(sink, true), LKS_ERR_IO, "from': it has become shorter");
+    assert_holds(path, "old");
+    cr_assert_eq(file_count(), 2);
+    close_source();
+}
+
 Test(sink, a_failure_in_one_of_many_threads_is_reported_at_commit)
 {
     const char *path = test_temp_path("a");
