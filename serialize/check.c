@@ -2,6 +2,7 @@
 /* check.c - see check.h. */
 #include "serialize/check.h"
 #include "core/parallel.h"
+#include "serialize/cast.h"
 #include "serialize/extent.h"
 #include "serialize/value_node.h"
 
@@ -117,6 +118,40 @@ lks_status_t lks_checks_run_storages(const lks_tree_t *tree, const size_t *stora
     }
     lks_status_t status = lks_checks_run(tree, indices, used, threads);
     free(indices);
+    return status;
+}
+
+bool lks_storage_takes_memory(const lks_tree_t *tree, size_t index)
+{
+    size_t checked;
+    (void)lks_check_count(tree, &checked);
+    if (lks_cast_of(tree, index)) {
+        return true;
+    }
+    if (!tree->unload || index >= checked) {
+        return false;
+    }
+    const lks_check_t check = lks_check_get(tree, index);
+    uintptr_t from = (uintptr_t)check.data;
+    uintptr_t at = (uintptr_t)lks_storage_data(tree->storages[index].storage);
+    return !check.data || at < from || at - from >= check.nbytes;
+}
+
+lks_status_t lks_checks_run_mapped(const lks_tree_t *tree, const size_t *storages, size_t count,
+                                   size_t threads)
+{
+    size_t *mapped = calloc(count + 1, sizeof *mapped), used = 0;
+    if (!mapped) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "checking %zu storages: out of memory", count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        bool again = used > 0 && mapped[used - 1] == storages[i];
+        if (!again && !lks_storage_takes_memory(tree, storages[i])) {
+            mapped[used++] = storages[i];
+        }
+    }
+    lks_status_t status = lks_checks_run_storages(tree, mapped, used, threads);
+    free(mapped);
     return status;
 }
 

@@ -41,6 +41,13 @@ LKS_NODISCARD lks_status_t lks_checks_run(const lks_tree_t *tree, const size_t *
 LKS_NODISCARD lks_status_t lks_checks_run_storages(const lks_tree_t *tree, const size_t *storages,
                                                    size_t count, size_t threads);
 
+/** Whether the bytes of a storage are in memory only as long as it is loaded. */
+bool lks_storage_takes_memory(const lks_tree_t *tree, size_t index);
+
+/** Checks those storages that lie in a map as they are checked, and take no memory. */
+LKS_NODISCARD lks_status_t lks_checks_run_mapped(const lks_tree_t *tree, const size_t *storages,
+                                                 size_t count, size_t threads);
+
 /** Whether a check is good; where not, the sentence names a tensor in it. `*names`, NULL at first, is made when it is
  *  needed; the caller destroys it. Errors: those of `load`. */
 LKS_NODISCARD lks_status_t lks_check_verdict(const lks_tree_t *tree, size_t index,

@@ -2,6 +2,7 @@
 /* safetensors_write.c - writing; see safetensors.h. */
 #include "core/checked.h"
 #include "serialize/bytes.h"
+#include "serialize/check.h"
 #include "serialize/json_write.h"
 #include "serialize/pack.h"
 #include "serialize/safetensors_plan.h"
@@ -14,8 +15,8 @@
 #define LARGE                                                                                      \
     ((uint64_t)256 << 10) /* bytes from which on a tensor does not go through the sink's buffer */
 #define BATCH_ITEMS 256
-/* Bytes that are written together, by whether they take memory until then. */
-#define BATCH_MAPPED ((uint64_t)256 << 20)
+/* Bytes that are written together, and those of them that take memory until then. */
+#define BATCH_BYTES ((uint64_t)256 << 20)
 #define BATCH_LOADED ((uint64_t)8 << 20)
 
 static lks_status_t no_memory(void)
@@ -156,7 +157,7 @@ typedef struct writer {
     const lks_safetensors_item_t *together[BATCH_ITEMS];
     lks_extent_t extents[BATCH_ITEMS]; /* of those */
     size_t waiting;
-    uint64_t nbytes, most; /* of those; and how many may be loaded at once */
+    uint64_t nbytes, loaded; /* of those; and what will take memory */
 } writer_t;
 
 static bool is_large(const lks_safetensors_item_t *item)
@@ -184,32 +185,56 @@ static void unload(const writer_t *writer, const lks_safetensors_item_t *item)
     }
 }
 
+/* Checksums are verified by all threads together where they can be; loading finds the work done. */
+static lks_status_t load_large(writer_t *writer)
+{
+    const lks_tree_t *tree = writer->plan->tree;
+    size_t storages[BATCH_ITEMS];
+    for (size_t i = 0; i < writer->waiting; i++) {
+        storages[i] = writer->together[i]->tensor->storage;
+    }
+    LKS_TRY(lks_checks_run_mapped(tree, storages, writer->waiting, lks_sink_threads(writer->sink)));
+    for (size_t i = 0; i < writer->waiting; i++) {
+        const lks_value_tensor_t *tensor = writer->together[i]->tensor;
+        LKS_TRY(load(writer, writer->together[i]));
+        const unsigned char *data = lks_storage_data(lks_tree_storage(tree, storages[i])->storage);
+        writer->extents[i].data = data + (size_t)tensor->offset * lks_dtype_size(tensor->dtype);
+    }
+    return LKS_OK;
+}
+
 static lks_status_t flush_large(writer_t *writer)
 {
+    LKS_TRY(load_large(writer));
     LKS_TRY(lks_sink_write_extents(writer->sink, writer->extents, writer->waiting));
     for (size_t i = 0; i < writer->waiting; i++) {
         unload(writer, writer->together[i]);
     }
     writer->waiting = 0;
-    writer->nbytes = 0;
+    writer->nbytes = writer->loaded = 0;
     return LKS_OK;
 }
 
+static bool stays_within(uint64_t most, uint64_t sum, uint64_t nbytes)
+{
+    return nbytes <= most && sum <= most - nbytes;
+}
+
+/* One that is larger than all of them may be has no other beside it. */
 static lks_status_t add_large(writer_t *writer, const lks_safetensors_item_t *item, uint64_t offset)
 {
-    const lks_value_tensor_t *tensor = item->tensor;
-    if (writer->waiting == BATCH_ITEMS || item->nbytes > writer->most - writer->nbytes) {
+    bool takes_memory = lks_storage_takes_memory(writer->plan->tree, item->tensor->storage);
+    uint64_t loaded = takes_memory ? item->nbytes : 0;
+    if (writer->waiting == BATCH_ITEMS ||
+        (writer->waiting > 0 && (!stays_within(BATCH_BYTES, writer->nbytes, item->nbytes) ||
+                                 !stays_within(BATCH_LOADED, writer->loaded, loaded)))) {
         LKS_TRY(flush_large(writer));
     }
-    LKS_TRY(load(writer, item));
-    const lks_storage_t *storage = lks_tree_storage(writer->plan->tree, tensor->storage)->storage;
-    const unsigned char *data = lks_storage_data(storage);
-    data += (size_t)tensor->offset * lks_dtype_size(tensor->dtype);
     writer->together[writer->waiting] = item;
     writer->extents[writer->waiting++] =
-        (lks_extent_t){.data = data, .nbytes = (size_t)item->nbytes, .offset = offset};
-    /* One that is larger than all of them may be has no other beside it. */
-    writer->nbytes += item->nbytes < writer->most ? item->nbytes : writer->most;
+        (lks_extent_t){.nbytes = (size_t)item->nbytes, .offset = offset};
+    writer->nbytes += item->nbytes;
+    writer->loaded += loaded;
     return LKS_OK;
 }
 
@@ -248,8 +273,6 @@ static lks_status_t write_rest(const writer_t *writer)
 static lks_status_t write_file(writer_t *writer, const lks_strbuf_t *header)
 {
     unsigned char length[8];
-    const lks_tree_t *tree = writer->plan->tree;
-    writer->most = tree->unload || tree->cast_count > 0 ? BATCH_LOADED : BATCH_MAPPED;
     (void)lks_put_uint(length, header->length, sizeof length);
     lks_sink_write(writer->sink, length, sizeof length);
     lks_sink_write(writer->sink, header->data, header->length);

@@ -141,23 +141,6 @@ static const lks_storage_t *storage_of(const lks_torch_writer_t *torch, size_t k
     return lks_tree_storage(torch->tree, torch->order[key])->storage;
 }
 
-/* Whether the bytes of a storage are in memory only as long as it is loaded. */
-static bool takes_memory(const lks_tree_t *tree, size_t index)
-{
-    size_t checked;
-    (void)lks_check_count(tree, &checked);
-    if (lks_cast_of(tree, index)) {
-        return true;
-    }
-    if (!tree->unload || index >= checked) {
-        return false;
-    }
-    const lks_check_t check = lks_check_get(tree, index);
-    uintptr_t from = (uintptr_t)check.data;
-    uintptr_t at = (uintptr_t)lks_storage_data(tree->storages[index].storage);
-    return !check.data || at < from || at - from >= check.nbytes;
-}
-
 /* Whether a storage is a whole record of a mapped archive, not verified yet: the checksum that is found as it is written
  * says whether it is good, and it is passed over once. */
 static bool is_verified_late(const lks_tree_t *tree, size_t index)
@@ -183,7 +166,7 @@ static lks_status_t verify_mapped(const lks_torch_writer_t *torch, size_t thread
     }
     for (size_t key = 0; key < torch->count; key++) {
         size_t index = torch->order[key];
-        if (!takes_memory(tree, index) && !is_verified_late(tree, index)) {
+        if (!lks_storage_takes_memory(tree, index) && !is_verified_late(tree, index)) {
             mapped[count++] = index;
         }
     }
@@ -237,7 +220,7 @@ static lks_status_t add_storage(transfer_t *transfer)
     size_t key = transfer->next, index = torch->order[key];
     const lks_storage_t *storage = storage_of(torch, key);
     size_t nbytes = lks_storage_nbytes(storage);
-    size_t taken = takes_memory(torch->tree, index) ? nbytes : 0;
+    size_t taken = lks_storage_takes_memory(torch->tree, index) ? nbytes : 0;
     if (transfer->nbytes > 0 && taken > LOADED_MAX - transfer->nbytes) {
         LKS_TRY(lks_zip_writer_flush(&transfer->writer->zip));
         unload(transfer);
