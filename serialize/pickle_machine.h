@@ -24,6 +24,7 @@ typedef struct lks_pickle_machine {
     unsigned protocol;
     bool stopped;
     bool whole_calls; /* hooks->call may be asked */
+    bool making;      /* what was passed over */
 
     lks_value_t **stack; /* of values; a mark is the height it was put at */
     size_t height, capacity;

@@ -156,13 +156,13 @@ LKS_PICKLE_HANDLER(mark)
 {
     (void)argument;
     bool done = false;
-    if (machine->whole_calls) {
+    if (machine->whole_calls && !machine->making) {
         LKS_TRY(machine->hooks->call(machine->hooks->context, machine, &done));
     }
     if (done) {
         return LKS_OK;
     }
-    if (machine->mark_count >= machine->tree->max_depth) {
+    if (machine->mark_count >= machine->tree->max_depth && !machine->making) {
         return lks_pickle_fail(machine, LKS_ERR_FORMAT, "nests deeper than the limit of %zu",
                                machine->tree->max_depth);
     }
@@ -204,8 +204,8 @@ LKS_PICKLE_HANDLER(dup)
 
 /* --- memo --------------------------------------------------------------------------------------- */
 
-/* In the place of a value that was passed over: where the opcodes begin that make it, and a bit that no address has. The
- * input is in memory, so its offsets leave a bit. */
+/* In the place of a value that was passed over: where the opcodes begin that make it, and a bit that no address has.
+ * The input is in memory, so its offsets leave a bit. */
 static lks_value_t *passed_over(size_t from)
 {
     return (lks_value_t *)(uintptr_t)(from << 1 | 1);
@@ -219,7 +219,7 @@ static bool is_passed_over(const lks_value_t *value)
 static lks_status_t step(lks_pickle_machine_t *machine);
 
 /* Carries out the opcodes that were passed over where the entry was, and forgets what they leave on the stack. All
- * entries of that place are made together: values may be shared among them. */
+ * entries of that place are made together: values may be shared among them. How deep the asking is does not matter. */
 static lks_status_t make_passed_over(lks_pickle_machine_t *machine, size_t index)
 {
     lks_pickle_memo_t *memo = &machine->memo;
@@ -229,7 +229,7 @@ static lks_status_t make_passed_over(lks_pickle_machine_t *machine, size_t index
         index++;
     }
     machine->input.at = (uintptr_t)place >> 1;
-    machine->whole_calls = false;
+    machine->making = true;
     while (is_passed_over(memo->dense[index])) {
         LKS_TRY(step(machine));
     }
@@ -238,7 +238,7 @@ static lks_status_t make_passed_over(lks_pickle_machine_t *machine, size_t index
     machine->op = before.op;
     machine->height = before.height;
     machine->mark_count = before.mark_count;
-    machine->whole_calls = before.whole_calls;
+    machine->making = false;
     return LKS_OK;
 }
 
@@ -277,7 +277,7 @@ static lks_status_t memo_set(lks_pickle_machine_t *machine, uint64_t index)
     if (index > memo->dense_count) {
         return memo_set_sparse(machine, index, value);
     }
-    if (index < memo->dense_count && machine->whole_calls) {
+    if (index < memo->dense_count && machine->whole_calls && !machine->making) {
         LKS_TRY(make_all(machine));
     }
     if (index == memo->dense_capacity) {

@@ -21,8 +21,8 @@ typedef struct lks_pickle_hooks {
                            lks_value_t *callable, lks_value_t *arguments, lks_value_t **out);
     /* Sets the state of a value of kind tensor. False: it becomes the tensor's attributes. */
     bool (*set_state)(void *context, lks_value_t *tensor, const lks_value_t *state);
-    /* At a mark, where a call may begin whose function is on top of the stack: reads it up to its REDUCE and pushes what
-     * it returns, as the opcodes would, or leaves *done false and everything as it was. */
+    /* At a mark, where a call may begin whose function is on top of the stack: reads it up to its REDUCE and pushes
+     * what it returns, as the opcodes would, or leaves *done false and everything as it was. */
     lks_status_t (*call)(void *context, struct lks_pickle_machine *machine, bool *done);
 } lks_pickle_hooks_t;
 

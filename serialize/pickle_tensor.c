@@ -10,17 +10,17 @@
  *       h OrderedDict ) R q             hooks
  *     t q R
  * where h is one of BINGET and LONG_BINGET, q of BINPUT and LONG_BINPUT or missing, K of BININT1, BININT2 and BININT.
- * One by one these opcodes make ten values that nobody looks at again, and reading a checkpoint of many tensors is mostly
- * that. Here the tensor alone is made, and the memo learns where the others are spelled. Whatever looks different, or
- * would fail, is left to the opcodes. */
+ * One by one these opcodes make ten values that nobody looks at again, and reading a checkpoint of many tensors is
+ * mostly that. Here the tensor alone is made, and the memo learns where the others are spelled; they do not count towards
+ * the limits until they are made. Whatever is spelled differently is left to the opcodes. */
 #include "serialize/pickle_machine.h"
 #include "serialize/pickle_torch.h"
 #include "serialize/value_node.h"
 
 #include <string.h>
 
-#define NDIM_MAX 16
-#define KEY_BYTES_MAX 20
+#define NDIM_MAX 16      /* more than anybody uses: the opcodes read those */
+#define KEY_BYTES_MAX 20 /* of a 64-bit number */
 
 /* What lies ahead, as far as it was read. The input is a copy: the machine's stays where it is. */
 typedef struct call {
@@ -119,12 +119,6 @@ static bool take_persid(call_t *call)
     return take(call, LKS_OP_BINPERSID);
 }
 
-static bool is_named(const lks_value_t *value, const char *name)
-{
-    return value && value->kind == LKS_VALUE_GLOBAL &&
-           strcmp(((const lks_text_node_t *)value)->text, name) == 0;
-}
-
 /* Keys are numbers; others are left to the opcodes, which know what is allowed. */
 static bool take_key(call_t *call, lks_torch_storage_id_t *id)
 {
@@ -173,7 +167,7 @@ static bool take_storage(call_t *call, lks_torch_reader_t *reader, lks_torch_sto
 
 static bool take_hooks(call_t *call)
 {
-    return is_named(take_get(call, LKS_VALUE_GLOBAL), "collections.OrderedDict") &&
+    return lks_value_is_global(take_get(call, LKS_VALUE_GLOBAL), "collections.OrderedDict") &&
            take(call, LKS_OP_EMPTY_TUPLE) && take(call, LKS_OP_REDUCE) && take_put(call);
 }
 
@@ -187,7 +181,7 @@ lks_status_t lks_torch_read_call(void *context, lks_pickle_machine_t *machine, b
     numbers_t shape, stride;
     *done = false;
     if (peek(&call) != LKS_OP_MARK ||
-        !is_named(lks_pickle_top(machine), "torch._utils._rebuild_tensor_v2") ||
+        !lks_value_is_global(lks_pickle_top(machine), "torch._utils._rebuild_tensor_v2") ||
         !take_storage(&call, reader, &id) || !take_number(&call, &tensor.offset) ||
         !take_numbers(&call, &shape) || !take_numbers(&call, &stride) ||
         shape.count != stride.count || !take_bool(&call, &tensor.requires_grad) ||

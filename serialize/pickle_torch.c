@@ -96,13 +96,17 @@ static lks_status_t parse_slice(const lks_value_t *slice, int64_t whole, int64_t
 }
 
 /* The first mention of a key made the storage, and decides what its elements are and how many, whatever later ones say.
- * As in torch. Returns the number. */
-static int64_t agree_with_first(lks_tree_t *tree, const lks_torch_storage_id_t *id, size_t index,
-                                lks_value_t **class)
+ * As in torch. How many an archive has of an unknown class is for its own mentions to say: they are bytes here. Returns
+ * the number. */
+static int64_t agree_with_first(const lks_torch_reader_t *reader, lks_tree_t *tree,
+                                const lks_torch_storage_id_t *id, size_t index, lks_value_t **class)
 {
     const lks_tree_storage_t *storage = lks_tree_storage(tree, index);
     size_t itemsize = id->itemsize;
     const char *first = lks_torch_dtype_class(storage->dtype);
+    if (itemsize == 0 && reader->stream) {
+        itemsize = lks_dtype_size(storage->dtype); /* the first was of a class that is known */
+    }
     if (id->dtype != storage->dtype && first) {
         itemsize = lks_dtype_size(storage->dtype);
         *class = lks_value_global(tree, "torch", first + strlen("torch."));
@@ -119,7 +123,7 @@ static lks_status_t read_storage(const lks_torch_reader_t *reader, lks_tree_t *t
     LKS_TRY(parse_storage_id(id, &storage));
     LKS_TRY(reader->storage(reader->context, tree, &storage, &index));
     lks_value_t *class = lks_value_at(id, 1);
-    const int64_t whole = agree_with_first(tree, &storage, index, &class);
+    const int64_t whole = agree_with_first(reader, tree, &storage, index, &class);
     const lks_value_t *slice = reader->stream ? lks_value_at(id, 5) : NULL;
     int64_t offset = 0, numel = whole;
     if (slice && slice->kind != LKS_VALUE_NONE) {
@@ -373,12 +377,6 @@ static lks_status_t new_parameter(lks_tree_t *tree, const lks_value_t *arguments
     return make_parameter(tree, data, requires_grad, NULL, out);
 }
 
-static bool is_global(const lks_value_t *value, const char *name)
-{
-    return value && value->kind == LKS_VALUE_GLOBAL &&
-           strcmp(lks_value_class_name(value), name) == 0;
-}
-
 static lks_status_t rebuild_from_type(lks_tree_t *tree, const lks_value_t *arguments,
                                       lks_value_t **out);
 
@@ -424,8 +422,8 @@ static lks_status_t rebuild_from_type(lks_tree_t *tree, const lks_value_t *argum
     const lks_value_t *function = lks_value_at(arguments, 0), *inner = lks_value_at(arguments, 2);
     lks_value_t *state = lks_value_at(arguments, 3);
     if (function->kind != LKS_VALUE_GLOBAL || inner->kind != LKS_VALUE_TUPLE ||
-        !is_global(lks_value_at(arguments, 1), "torch.Tensor") ||
-        is_global(function, "torch._tensor._rebuild_from_type_v2")) {
+        !lks_value_is_global(lks_value_at(arguments, 1), "torch.Tensor") ||
+        lks_value_is_global(function, "torch._tensor._rebuild_from_type_v2")) {
         return LKS_OK; /* kept as a call */
     }
     lks_value_t *tensor = NULL;
@@ -459,9 +457,11 @@ static bool set_state(void *context, lks_value_t *tensor, const lks_value_t *sta
 
 lks_pickle_hooks_t lks_torch_read_hooks(lks_torch_reader_t *reader)
 {
+    reader->class = NULL;
     return (lks_pickle_hooks_t){.context = reader,
                                 .persistent = read_persistent,
                                 .create = create,
                                 .set_state = set_state,
-                                .call = reader && !reader->create ? lks_torch_read_call : NULL};
+                                .call = reader->storage && !reader->create ? lks_torch_read_call
+                                                                           : NULL};
 }

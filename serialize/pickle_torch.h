@@ -31,7 +31,8 @@ typedef lks_status_t (*lks_torch_create_fn_t)(void *context, lks_tree_t *tree, l
 
 typedef struct lks_torch_reader {
     void *context;
-    /* Adds the storage to the tree, or finds it there. */
+    /* Adds the storage to the tree, or finds it there. NULL: ids are something else, and hooks.persistent is set by
+     * the caller. */
     lks_status_t (*storage)(void *context, lks_tree_t *tree, const lks_torch_storage_id_t *id,
                             size_t *index);
     bool stream;                  /* ids may name slices and classes, as before 1.6 */
@@ -42,7 +43,7 @@ typedef struct lks_torch_reader {
     size_t itemsize;
 } lks_torch_reader_t;
 
-/** Hooks that read what torch wrote; `reader` is borrowed. Calls that make something else than a plain
+/** Hooks that read one pickle as torch wrote it; `reader` is borrowed, and is their context. Calls that make something else than a plain
  *  tensor (sparse, quantized, float8, conjugated) stay objects over bare storages: nothing is lost. */
 lks_pickle_hooks_t lks_torch_read_hooks(lks_torch_reader_t *reader);
 

@@ -272,6 +272,7 @@ static lks_status_t find_persistent(void *context, lks_tree_t *tree, lks_value_t
                                     lks_value_t **out)
 {
     (void)tree;
+    const lks_torch_reader_t *reader = context;
     int64_t key;
     if (is_tuple(id, 3) && lks_value_kind(lks_value_at(id, 0)) == LKS_VALUE_GLOBAL) {
         *out = lks_value_at(id, 0); /* its source text is not kept */
@@ -281,13 +282,13 @@ static lks_status_t find_persistent(void *context, lks_tree_t *tree, lks_value_t
         return lks_fail(LKS_ERR_FORMAT, "a persistent id is neither a key nor (class, source file, "
                                         "source text)");
     }
-    return get_key(context, key, out);
+    return get_key(reader->context, key, out);
 }
 
 static lks_status_t read_object(tar_t *tar, const lks_bytes_t *input)
 {
-    lks_pickle_hooks_t hooks = lks_torch_read_hooks(NULL);
-    hooks.context = tar;
+    lks_torch_reader_t torch = {.context = tar};
+    lks_pickle_hooks_t hooks = lks_torch_read_hooks(&torch);
     hooks.persistent = find_persistent;
     size_t used;
     lks_value_t *root;

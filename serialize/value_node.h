@@ -89,8 +89,7 @@ struct lks_tree {
     lks_value_t *root;
     size_t node_count, max_nodes, max_depth;
 
-    const struct lks_source
-        *source; /* the mapped file that storages may lie in; NULL: none or several */
+    const struct lks_source *source; /* the file that was opened, mapped; NULL: none */
     lks_tree_storage_t *storages;
     size_t storage_count, storage_capacity;
     lks_intmap_t storage_index; /* address of an lks_storage_t -> index */
@@ -166,7 +165,8 @@ void *lks_tree_alloc_slow(lks_tree_t *tree, size_t nbytes);
 /** Undefined memory of the tree, aligned for nodes; NULL after failing the tree. */
 static inline void *lks_tree_alloc(lks_tree_t *tree, size_t nbytes)
 {
-    size_t rounded = (nbytes + (nbytes == 0) + 7) & ~(size_t)7; /* nothing has a place, too */
+    nbytes += nbytes == 0; /* a place of its own */
+    size_t rounded = (nbytes + 7) & ~(size_t)7;
     if (rounded < nbytes || rounded > (size_t)(tree->free_end - tree->free)) {
         return lks_tree_alloc_slow(tree, nbytes);
     }
@@ -200,6 +200,13 @@ static inline void *lks_node_create(lks_tree_t *tree, lks_value_kind_t kind, siz
 /** A global of names that are not terminated. */
 lks_value_t *lks_global_create(lks_tree_t *tree, const char *module, size_t module_length,
                                const char *name, size_t name_length);
+
+/** True for a global of that dotted name; false for NULL. */
+static inline bool lks_value_is_global(const lks_value_t *value, const char *name)
+{
+    return value && value->kind == LKS_VALUE_GLOBAL &&
+           strcmp(((const lks_text_node_t *)value)->text, name) == 0;
+}
 
 /** lks_value_tensor_new with a shape and stride that already lie in the tree. */
 lks_value_t *lks_tensor_node_create(lks_tree_t *tree, const lks_value_tensor_t *tensor);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #define LITERAL(text) (text), sizeof(text) - 1
+#define DEPTH_MAX 12
 
 /* Memo entries 0 to 4. */
 #define NAMES                                                                                      \
@@ -65,7 +66,8 @@ static lks_status_t count_call(void *context, struct lks_pickle_machine *machine
 /* What is read, as text; that of the error if there is one. */
 static lks_strbuf_t read_text(const void *data, size_t nbytes, bool stream, bool at_once)
 {
-    const lks_checkpoint_limits_t limits = lks_checkpoint_limits_default();
+    lks_checkpoint_limits_t limits = lks_checkpoint_limits_default();
+    limits.max_depth = DEPTH_MAX;
     lks_tree_t *tree;
     assert_ok(lks_tree_create_limited(&limits, &tree));
     lks_strmap_t keys = {0};
@@ -125,12 +127,26 @@ Test(pickle_tensor, what_was_passed_over_can_be_had)
     reads(MEMOIZED "0h\11X\1\0\0\0aK\1s0h\12h\11\x86.", "str a: int 1"); /* the one dict, changed */
 }
 
+/* However deep that is asked for. */
+Test(pickle_tensor, what_was_passed_over_is_made_at_any_depth)
+{
+    reads(MEMOIZED "((((((((((((h\6"
+                   "111111111111.",
+          "tensor float32 (2, 2) (2, 1) 0 ");
+    reads(MEMOIZED "((((((((((((N111111111111"
+                   "0h\6.",
+          "str storage");
+    reads(MEMOIZED "(((((((((((((", "nests deeper than the limit of 12");
+}
+
 /* A later entry of a number is none of those that a tensor before was spelled with. */
 Test(pickle_tensor, an_entry_that_changes_is_what_it_was_before)
 {
     reads("(" MEMOIZED "X\1\0\0\0?q\2h\6t.", "str storage");
     reads("(" MEMOIZED "K\7q\7h\7h\12" BARE "t.", "");
     reads("(" MEMOIZED "K\7q\13h\13t.", "");
+    reads("(K\7q\6" MEMOIZED "h\6h\7t.",
+          "str storage"); /* a number that was put ahead of its turn */
 }
 
 Test(pickle_tensor, errors_tell_the_place)

@@ -255,6 +255,14 @@ Test(value, tensors_share_a_storage_by_its_index)
     cr_assert_null(lks_tree_storage(tree, 1));
 }
 
+Test(value, nothing_has_a_place_of_its_own)
+{
+    const void *first = lks_tree_alloc(tree, 0), *second = lks_tree_alloc(tree, 0);
+    cr_assert(first && second && first != second);
+    lks_tree_fail(tree, LKS_ERR_FORMAT, "failed");
+    cr_assert_null(lks_tree_alloc(tree, 0));
+}
+
 Test(value, a_tensor_outside_its_storage_fails_the_tree)
 {
     float data[12] = {0};
