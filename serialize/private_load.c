@@ -44,12 +44,6 @@ typedef struct job {
 
 /* --- what is wanted ------------------------------------------------------------------------------- */
 
-static bool lies_in(const lks_source_t *source, const void *data)
-{
-    uintptr_t begin = (uintptr_t)source->data, at = (uintptr_t)data;
-    return at >= begin && at - begin < source->size;
-}
-
 /* Each storage once, however often it is named. */
 static lks_status_t mark_wanted(const lks_tree_t *tree, const lks_load_options_t *options,
                                 bool *marks)
@@ -94,7 +88,7 @@ static lks_status_t plan(job_t *job, const bool *marks)
     for (size_t i = 0; i < job->tree->storage_count; i++) {
         if (marks[i]) {
             job->wanted[job->wanted_count++] = i;
-            if (lies_in(job->source, lks_storage_data(job->tree->storages[i].storage))) {
+            if (lks_source_holds(job->source, lks_storage_data(job->tree->storages[i].storage))) {
                 LKS_TRY(add_item(job, i, &size));
             }
         }
@@ -115,12 +109,11 @@ static bool read_slice(job_t *job, uint64_t offset, unsigned char *out, size_t n
         memcpy(out, job->source->data + offset, nbytes);
         return true;
     }
-    int none = 0, reason = job->reason;
-    if (reason == 0) {
-        reason = lks_source_read(job->fd, offset, out, nbytes);
+    int none = 0, reason = job->reason ? 0 : lks_source_read(job->fd, offset, out, nbytes);
+    if (reason != 0) {
         (void)atomic_compare_exchange_strong(&job->reason, &none, reason);
     }
-    return reason == 0;
+    return job->reason == 0;
 }
 
 static uint32_t read_block(void *context, const lks_extent_t *extent, size_t at, size_t nbytes)
@@ -147,13 +140,16 @@ static lks_status_t read_all(job_t *job, size_t threads)
         return lks_fail(LKS_ERR_IO, "cannot read '%s': %s", job->source->path,
                         lks_source_reason(job->reason));
     }
+    size_t headers = 0;
     for (size_t i = 0; i < job->count; i++) {
         if (job->items[i].fused) {
             job->tree->checks->settle(job->tree->load_context, job->items[i].index,
                                       job->extents[i].crc);
+            headers++;
         }
-        if (i % HEADERS_MAPPED == HEADERS_MAPPED - 1) {
-            lks_source_unmap_pages(job->source);
+        if (headers > 0 && (headers == HEADERS_MAPPED || i == job->count - 1)) {
+            lks_source_drop_pages(job->source);
+            headers = 0;
         }
     }
     return LKS_OK;

@@ -149,12 +149,6 @@ void lks_sink_set_source(lks_sink_t *sink, const lks_source_t *source)
     sink->source_fd = source ? lks_source_reopen(source) : -1;
 }
 
-static bool lies_in_source(const lks_sink_t *sink, const unsigned char *data)
-{
-    uintptr_t begin = sink->source_fd >= 0 ? (uintptr_t)sink->source->data : 0;
-    return begin > 0 && (uintptr_t)data >= begin && (uintptr_t)data - begin < sink->source->size;
-}
-
 /* Returns the checksum. */
 static uint32_t copy_slices(lks_sink_t *sink, uint64_t from, uint64_t to, size_t nbytes,
                             unsigned char *slice)
@@ -183,7 +177,8 @@ static uint32_t write_block(void *context, const lks_extent_t *extent, size_t at
     }
     const unsigned char *data = extent->data + at;
     uint64_t to = extent->offset + at;
-    unsigned char *slice = lies_in_source(sink, data) ? malloc(SLICE) : NULL;
+    bool copied = sink->source_fd >= 0 && lks_source_holds(sink->source, data);
+    unsigned char *slice = copied ? malloc(SLICE) : NULL;
     uint32_t crc;
     if (slice) {
         crc = copy_slices(sink, (uint64_t)(data - sink->source->data), to, nbytes, slice);

@@ -36,8 +36,8 @@ void lks_sink_write(lks_sink_t *sink, const void *data, size_t nbytes);
 void lks_sink_set_threads(lks_sink_t *sink, size_t threads);
 size_t lks_sink_threads(const lks_sink_t *sink);
 
-/** Extents may lie in that mapped file, which must outlive the sink (NULL: in none). They are read by its descriptor then,
- *  in slices that stay in the cache until they are written: that takes less than bringing the pages of the map. */
+/** Extents may lie in that mapped file, which must outlive the sink (NULL: in none). They are read by its descriptor
+ *  then, in slices that stay in the cache until they are written: that takes less than bringing the pages of the map. */
 void lks_sink_set_source(lks_sink_t *sink, const lks_source_t *source);
 
 /** Writes extents, each at its offset behind the position, and sets their checksums. The position stays: skip

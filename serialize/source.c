@@ -66,7 +66,7 @@ static lks_status_t map_file(const char *path, lks_source_t *out)
     return LKS_OK;
 }
 
-void lks_source_unmap_pages(const lks_source_t *source)
+void lks_source_drop_pages(const lks_source_t *source)
 {
     if (source->mapped) {
         /* Nothing is ever written there, so that nothing is lost. */

@@ -38,9 +38,16 @@ void lks_source_release(lks_source_t *source); /* NULL does nothing */
 LKS_NODISCARD lks_status_t lks_source_storage(lks_source_t *source, size_t offset, size_t nbytes,
                                               lks_storage_t **out);
 
-/** Takes the file's pages out of the map, if it is one; whoever touches them brings them back. What the system maps
- *  around a touched byte counts as the process's memory. */
-void lks_source_unmap_pages(const lks_source_t *source);
+/** Gives back the pages of a mapped file; whoever touches them brings them back. What the system maps around a touched
+ *  byte counts as the process's memory. */
+void lks_source_drop_pages(const lks_source_t *source);
+
+/** Whether that byte lies in it. */
+static inline bool lks_source_holds(const lks_source_t *source, const void *data)
+{
+    uintptr_t begin = (uintptr_t)source->data, at = (uintptr_t)data;
+    return at >= begin && at - begin < source->size;
+}
 
 /** Opens the mapped file once more, to read it by its descriptor; -1 where there is none, or its path no longer leads
  *  to it. */

@@ -127,3 +127,45 @@ Test(save_as, what_turns_out_corrupt_is_named_and_not_kept)
     free(file);
     cr_assert_eq(entries_of(test_temp_dir()), 2);
 }
+
+enum { LARGE_NUMBERS = 1 << 18 };
+
+static void save_large(const char *to)
+{
+    static float large[LARGE_NUMBERS];
+    lks_tree_t *tree;
+    lks_storage_t *storage;
+    assert_ok(lks_tree_create(&tree));
+    assert_ok(lks_storage_wrap(lks_device_host(), large, sizeof large, NULL, NULL, &storage));
+    size_t index = lks_tree_add_storage(tree, storage, LKS_DTYPE_F32, "cpu");
+    lks_storage_release(storage);
+    lks_value_t *root = lks_value_dict(tree);
+    lks_value_set_str(
+        tree, root, "large",
+        test_tensor(tree, index, 0, LKS_DTYPE_F32, 1, (const int64_t[]){LARGE_NUMBERS}));
+    lks_tree_set_root(tree, root);
+    assert_ok(lks_checkpoint_save(to, tree, &(lks_save_options_t){.sync = false}));
+    lks_tree_destroy(tree);
+}
+
+static void assert_short(const char *from, const char *format)
+{
+    const char *to = test_temp_path(format);
+    save_large(from);
+    lks_checkpoint_t *opened = open_at(from);
+    cr_assert_eq(truncate(from, 8192), 0);
+    assert_fails(
+        lks_checkpoint_save(to, lks_checkpoint_tree(opened),
+                            &(lks_save_options_t){.format = format, .shard_size = 5000000000}),
+        LKS_ERR_IO, "it has become shorter");
+    lks_checkpoint_close(opened);
+}
+
+Test(save_as, a_file_that_becomes_shorter_is_an_error)
+{
+    const char *from = test_temp_path("large.safetensors");
+    assert_short(from, "torch_zip");
+    assert_short(from, "safetensors");
+    assert_short(from, "sharded");
+    assert_short(from, "dcp");
+}
