@@ -65,12 +65,17 @@ LKS_NODISCARD static inline lks_status_t lks_pickle_push(lks_pickle_machine_t *m
 /** Reports the want of a value. */
 void lks_pickle_fail_empty(const lks_pickle_machine_t *machine);
 
+/** Height of the last mark; values below it are out of reach. */
+static inline size_t lks_pickle_fence(const lks_pickle_machine_t *machine)
+{
+    return machine->mark_count > 0 ? machine->marks[machine->mark_count - 1] : 0;
+}
+
 /** Pops a value, which must be above the last mark. */
 LKS_NODISCARD static inline lks_status_t lks_pickle_pop(lks_pickle_machine_t *machine,
                                                         lks_value_t **out)
 {
-    size_t fence = machine->mark_count > 0 ? machine->marks[machine->mark_count - 1] : 0;
-    if (machine->height <= fence) {
+    if (machine->height <= lks_pickle_fence(machine)) {
         lks_pickle_fail_empty(machine);
         return LKS_ERR_FORMAT;
     }
@@ -81,8 +86,7 @@ LKS_NODISCARD static inline lks_status_t lks_pickle_pop(lks_pickle_machine_t *ma
 /** The value on top of the stack, above the last mark; NULL if there is none. */
 static inline const lks_value_t *lks_pickle_top(const lks_pickle_machine_t *machine)
 {
-    size_t fence = machine->mark_count > 0 ? machine->marks[machine->mark_count - 1] : 0;
-    return machine->height > fence ? machine->stack[machine->height - 1] : NULL;
+    return machine->height > lks_pickle_fence(machine) ? machine->stack[machine->height - 1] : NULL;
 }
 
 /** Pops the last mark and what is above it; the items are valid until the next push. */

@@ -127,12 +127,6 @@ lks_status_t lks_pickle_push_slow(lks_pickle_machine_t *machine, lks_value_t *va
     return LKS_OK;
 }
 
-/* Height of the last mark; values below it are out of reach. */
-static size_t fence(const lks_pickle_machine_t *machine)
-{
-    return machine->mark_count > 0 ? machine->marks[machine->mark_count - 1] : 0;
-}
-
 void lks_pickle_fail_empty(const lks_pickle_machine_t *machine)
 {
     (void)lks_pickle_fail(machine, LKS_ERR_FORMAT, "finds no value on the stack");
@@ -144,7 +138,7 @@ lks_status_t lks_pickle_pop_items(lks_pickle_machine_t *machine, lks_value_t ***
     if (machine->mark_count == 0) {
         return lks_pickle_fail(machine, LKS_ERR_FORMAT, "finds no mark on the stack");
     }
-    size_t mark = fence(machine);
+    size_t mark = lks_pickle_fence(machine);
     *items = machine->stack ? machine->stack + mark : NULL; /* nothing was ever pushed */
     *count = machine->height - mark;
     machine->height = mark;
@@ -177,7 +171,7 @@ LKS_PICKLE_HANDLER(mark)
 LKS_PICKLE_HANDLER(pop)
 {
     (void)argument;
-    if (machine->mark_count > 0 && machine->height == fence(machine)) {
+    if (machine->mark_count > 0 && machine->height == lks_pickle_fence(machine)) {
         machine->mark_count--;
         return LKS_OK;
     }
