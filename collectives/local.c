@@ -160,7 +160,8 @@ static void reduce_from_all(const local_t *local, const lks_collective_t *call, 
                                   .sources = local->sources,
                                   .source_count = local->comm.world_size,
                                   .targets = local->targets,
-                                  .target_count = target_count});
+                                  .target_count = target_count,
+                                  .divisor = local->comm.world_size});
 }
 
 /* Staged: all of it, for this rank. Else this rank's slice, for everyone; slices are whole cache lines. */

@@ -3,8 +3,9 @@
  * Life:    lks_comm_create_{self,local} -> collectives -> lks_comm_destroy, once per rank.
  * Order:   every rank calls the same collectives in the same order with the same count and dtype. A rank
  *          that does not is found out by the backend where it can, and then all ranks get COMM.
- * Result:  reductions go in rank order (((r0 + r1) + r2) + ...), element by element: the same bits on
- *          every rank and in every run. float16 and bfloat16 accumulate in float32 and round once.
+ * Result:  reductions follow one binary tree over the ranks, neighbours first: ((r0 + r1) + (r2 + r3)) + r4,
+ *          element by element: the same bits on every rank and in every run. float16 and bfloat16
+ *          accumulate in float32 and round once.
  * Threads: a communicator belongs to the thread of its rank; only lks_comm_abort may come from another.
  * Async:   collectives are queued on `stream`; buffers must live until it passes them. The host's stream
  *          is NULL: the call returns when this rank's result is there.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* table.h - the math of the host device, one table per instruction set.
  * host_baseline.c, host_v3.c and host_v4.c compile the same host_*.inc sources for x86-64, x86-64-v3 (AVX2, FMA)
- * and x86-64-v4 (AVX-512); lks_kernels_get chooses once. LOCKSTEP_ISA=baseline|v3|v4 overrides downwards.
+ * and x86-64-v4 (AVX-512); lks_kernels_get chooses once (core/isa.h).
  * A kernel works on one thread's part: whoever calls it divides the work (exec.c). All data is float32,
  * contiguous unless a leading dimension says otherwise, and never overlaps unless it is the same pointer. */
 #ifndef LOCKSTEP_RUNTIME_KERNELS_TABLE_H

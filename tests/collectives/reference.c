@@ -107,44 +107,59 @@ static void f32_store(lks_dtype_t dtype, float value, void *out)
     }
 }
 
-/* The result so far; complex numbers use both places. */
-typedef struct running {
+/* One element as numbers; complex ones use both places. */
+typedef struct number {
     double f64[2];
     float f32[2];
     int64_t i64;
-} running_t;
+} number_t;
 
-static void running_add(running_t *r, lks_dtype_t dtype, lks_reduce_op_t op, const void *element,
-                        bool first)
+static number_t load_number(lks_dtype_t dtype, const void *element)
 {
-    if (dtype == LKS_DTYPE_F64 || dtype == LKS_DTYPE_C128) {
-        const double *next = element;
-        for (size_t n = 0; n < lks_dtype_size(dtype) / sizeof *next; n++) {
-            r->f64[n] = first ? next[n] : reduce_f64(op, r->f64[n], next[n]);
-        }
-    } else if (dtype == LKS_DTYPE_C64) {
-        const float *next = element;
-        for (size_t n = 0; n < 2; n++) {
-            r->f32[n] = first ? next[n] : reduce_f32(op, r->f32[n], next[n]);
-        }
-    } else if (dtype == LKS_DTYPE_F32 || dtype == LKS_DTYPE_F16 || dtype == LKS_DTYPE_BF16) {
-        float next = f32_load(dtype, element);
-        r->f32[0] = first ? next : reduce_f32(op, r->f32[0], next);
-    } else {
-        int64_t next = int_load(dtype, element);
-        r->i64 = first ? next : reduce_i64(op, r->i64, next);
+    number_t x = {0};
+    switch (dtype) {
+    case LKS_DTYPE_F64:
+    case LKS_DTYPE_C128: memcpy(x.f64, element, lks_dtype_size(dtype)); break;
+    case LKS_DTYPE_C64: memcpy(x.f32, element, sizeof x.f32); break;
+    case LKS_DTYPE_F32:
+    case LKS_DTYPE_F16:
+    case LKS_DTYPE_BF16: x.f32[0] = f32_load(dtype, element); break;
+    default: x.i64 = int_load(dtype, element); break;
     }
+    return x;
+}
+
+static number_t reduce_numbers(lks_reduce_op_t op, number_t a, number_t b)
+{
+    number_t x = {.i64 = reduce_i64(op, a.i64, b.i64)};
+    for (int i = 0; i < 2; i++) {
+        x.f64[i] = reduce_f64(op, a.f64[i], b.f64[i]);
+        x.f32[i] = reduce_f32(op, a.f32[i], b.f32[i]);
+    }
+    return x;
+}
+
+/* Ranks [first, first + count): the left half is the largest power of two that is smaller than all. */
+static number_t reduce_ranks(lks_dtype_t dtype, lks_reduce_op_t op, uint64_t seed, int first,
+                             int count, size_t i)
+{
+    if (count == 1) {
+        _Alignas(16) unsigned char element[16];
+        rank_element(dtype, seed, first, i, element);
+        return load_number(dtype, element);
+    }
+    int left = 1;
+    while (2 * left < count) {
+        left *= 2;
+    }
+    return reduce_numbers(op, reduce_ranks(dtype, op, seed, first, left, i),
+                          reduce_ranks(dtype, op, seed, first + left, count - left, i));
 }
 
 void rank_reduced(lks_dtype_t dtype, lks_reduce_op_t op, uint64_t seed, int world_size, size_t i,
                   void *out)
 {
-    running_t r = {0};
-    for (int rank = 0; rank < world_size; rank++) {
-        _Alignas(16) unsigned char element[16];
-        rank_element(dtype, seed, rank, i, element);
-        running_add(&r, dtype, op, element, rank == 0);
-    }
+    number_t r = reduce_ranks(dtype, op, seed, 0, world_size, i);
     if (op == LKS_REDUCE_AVG) {
         r.f64[0] /= world_size;
         r.f32[0] /= (float)world_size;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What collectives among threads compute. Every result is compared by its bits with a reference that reduces one
- * element after the other in rank order; world sizes go beyond this machine's cores. */
+ * element after the other along the same tree; world sizes go beyond this machine's cores. */
 #include "collectives/ranks.h"
 #include "collectives/reduce.h"
 #include "collectives/reference.h"

@@ -21,40 +21,202 @@ static void reduce3(lks_dtype_t dtype, lks_reduce_op_t op, size_t count, const v
                                   .target_count = 1});
 }
 
-/* Bits of the reduction of COUNT elements against the reference's. */
-static void check_against_reference(lks_dtype_t dtype, lks_reduce_op_t op)
+enum { RANKS_MAX = 9 };
+
+/* Bits of the reduction of COUNT elements of `ranks` sources against the reference's. */
+static void check_against_reference(lks_dtype_t dtype, lks_reduce_op_t op, int ranks)
 {
     size_t size = lks_dtype_size(dtype);
-    unsigned char *sources[SOURCES], *got = malloc(COUNT * size), *wanted = malloc(COUNT * size);
-    for (int i = 0; i < SOURCES; i++) {
+    void *sources[RANKS_MAX];
+    unsigned char *got = malloc(COUNT * size), *wanted = malloc(COUNT * size);
+    for (int i = 0; i < ranks; i++) {
         sources[i] = malloc(COUNT * size);
         rank_fill(dtype, 7, i, 0, COUNT, sources[i]);
     }
     for (size_t i = 0; i < COUNT; i++) {
-        rank_reduced(dtype, op, 7, SOURCES, i, wanted + i * size);
+        rank_reduced(dtype, op, 7, ranks, i, wanted + i * size);
     }
-    reduce3(dtype, op, COUNT, sources[0], sources[1], sources[2], got);
-    cr_assert(memcmp(got, wanted, COUNT * size) == 0, "%s %s differs from the reference",
-              lks_dtype_name(dtype), lks_reduce_op_name(op));
-    for (int i = 0; i < SOURCES; i++) {
+    lks_reduce(&(lks_reduction_t){.dtype = dtype,
+                                  .op = op,
+                                  .count = COUNT,
+                                  .sources = (const void *const *)sources,
+                                  .source_count = ranks,
+                                  .targets = (void *[]){got},
+                                  .target_count = 1});
+    cr_assert(memcmp(got, wanted, COUNT * size) == 0, "%s %s of %d differs from the reference",
+              lks_dtype_name(dtype), lks_reduce_op_name(op), ranks);
+    for (int i = 0; i < ranks; i++) {
         free(sources[i]);
     }
     free(got);
     free(wanted);
 }
 
-Test(reduce, every_dtype_and_op_equals_the_reference_bit_by_bit)
+/* A test per instruction set: the choice is made once in a process. */
+static void check_instruction_set(const char *isa)
 {
+    setenv("LOCKSTEP_ISA", isa, 1);
     int pairs = 0;
     for (int dtype = 0; dtype < LKS_DTYPE_COUNT; dtype++) {
         for (int op = 0; op < LKS_REDUCE_OP_COUNT; op++) {
             if (lks_reduce_supports((lks_dtype_t)dtype, (lks_reduce_op_t)op)) {
-                check_against_reference((lks_dtype_t)dtype, (lks_reduce_op_t)op);
+                for (int ranks = 1; ranks <= RANKS_MAX; ranks++) {
+                    check_against_reference((lks_dtype_t)dtype, (lks_reduce_op_t)op, ranks);
+                }
                 pairs++;
             }
         }
     }
     cr_assert(pairs == 4 * 5 + 5 * 4 + 2 + 2); /* floats, integers, bool, complex */
+}
+
+Test(reduce, baseline_equals_the_reference_bit_by_bit)
+{
+    check_instruction_set("baseline");
+}
+
+Test(reduce, v3_equals_the_reference_bit_by_bit)
+{
+    check_instruction_set("v3");
+}
+
+Test(reduce, v4_equals_the_reference_bit_by_bit)
+{
+    check_instruction_set("v4");
+}
+
+/* Every 16-bit float, and float32 around every rounding boundary, with NaNs of all kinds. */
+static void check_conversions(const char *isa, lks_dtype_t dtype)
+{
+    enum { ALL = 1 << 16 };
+    static uint16_t in[ALL], out[ALL];
+    static float wide[3 * ALL];
+    static uint16_t narrow[3 * ALL];
+    setenv("LOCKSTEP_ISA", isa, 1);
+    bool half = dtype == LKS_DTYPE_F16;
+    for (uint32_t i = 0; i < ALL; i++) {
+        in[i] = (uint16_t)i;
+        for (uint32_t k = 0; k < 3; k++) { /* below, at and above the halfway points of bfloat16 */
+            uint32_t bits = (i << 16) + (half ? 0x1000u : 0x8000u) + k - 1;
+            memcpy(&wide[3 * i + k], &bits, sizeof bits);
+        }
+    }
+    lks_reduction_t copy = {.dtype = dtype,
+                            .op = LKS_REDUCE_SUM,
+                            .count = ALL,
+                            .sources = (const void *[]){in},
+                            .source_count = 1,
+                            .targets = (void *[]){out},
+                            .target_count = 1};
+    lks_reduce(&copy);
+    for (uint32_t i = 0; i < ALL; i++) {
+        float x = half ? lks_f16_to_f32(in[i]) : lks_bf16_to_f32(in[i]);
+        cr_assert(out[i] == (half ? lks_f32_to_f16(x) : lks_f32_to_bf16(x)), "%x", i);
+    }
+    copy.count = 3 * ALL;
+    copy.partial_sources = true;
+    copy.sources = (const void *[]){wide};
+    copy.targets = (void *[]){narrow};
+    lks_reduce(&copy);
+    for (uint32_t i = 0; i < 3 * ALL; i++) {
+        cr_assert(narrow[i] == (half ? lks_f32_to_f16(wide[i]) : lks_f32_to_bf16(wide[i])), "%u",
+                  i);
+    }
+}
+
+Test(reduce, conversions_round_as_the_scalar_ones_v3)
+{
+    check_conversions("v3", LKS_DTYPE_F16);
+    check_conversions("v3", LKS_DTYPE_BF16);
+}
+
+Test(reduce, conversions_round_as_the_scalar_ones_v4)
+{
+    check_conversions("v4", LKS_DTYPE_F16);
+    check_conversions("v4", LKS_DTYPE_BF16);
+}
+
+/* Four sources in one go, and two pairs of them by way of partials: the tree is the same, and so are the bits. */
+static void check_partials(lks_dtype_t dtype, lks_reduce_op_t op)
+{
+    size_t size = lks_dtype_size(dtype), partial = lks_reduce_partial_size(dtype);
+    void *sources[4], *halves[2], *whole = malloc(COUNT * size), *joined = malloc(COUNT * size);
+    for (int i = 0; i < 4; i++) {
+        sources[i] = malloc(COUNT * size);
+        rank_fill(dtype, 11, i, 0, COUNT, sources[i]);
+    }
+    lks_reduction_t reduction = {.dtype = dtype,
+                                 .op = op,
+                                 .count = COUNT,
+                                 .sources = (const void *const *)sources,
+                                 .source_count = 4,
+                                 .targets = &whole,
+                                 .target_count = 1,
+                                 .divisor = 4};
+    lks_reduce(&reduction);
+    reduction.source_count = 2;
+    reduction.partial_targets = true;
+    for (int i = 0; i < 2; i++) {
+        halves[i] = malloc(COUNT * partial);
+        reduction.sources = (const void *const *)sources + 2 * i;
+        reduction.targets = &halves[i];
+        lks_reduce(&reduction);
+    }
+    reduction.sources = (const void *const *)halves;
+    reduction.partial_sources = true;
+    reduction.partial_targets = false;
+    reduction.targets = &joined;
+    lks_reduce(&reduction);
+    cr_assert(memcmp(whole, joined, COUNT * size) == 0, "%s %s", lks_dtype_name(dtype),
+              lks_reduce_op_name(op));
+    for (int i = 0; i < 4; i++) {
+        free(sources[i]);
+    }
+    free(halves[0]);
+    free(halves[1]);
+    free(whole);
+    free(joined);
+}
+
+Test(reduce, partials_give_the_bits_of_one_go)
+{
+    check_partials(LKS_DTYPE_F32, LKS_REDUCE_SUM);
+    check_partials(LKS_DTYPE_F32, LKS_REDUCE_AVG);
+    check_partials(LKS_DTYPE_BF16, LKS_REDUCE_AVG);
+    check_partials(LKS_DTYPE_F16, LKS_REDUCE_PROD);
+    check_partials(LKS_DTYPE_C64, LKS_REDUCE_SUM);
+    check_partials(LKS_DTYPE_I8, LKS_REDUCE_MAX);
+}
+
+typedef struct taken {
+    float numbers[COUNT];
+    size_t count;
+} taken_t;
+
+static void take(void *context, size_t first, size_t count, const void *numbers)
+{
+    taken_t *taken = context;
+    memcpy(taken->numbers + first, numbers, count * sizeof(float));
+    taken->count += count;
+}
+
+Test(reduce, results_can_be_taken_as_numbers)
+{
+    static uint16_t a[COUNT], b[COUNT];
+    static taken_t taken;
+    rank_fill(LKS_DTYPE_BF16, 3, 0, 0, COUNT, a);
+    rank_fill(LKS_DTYPE_BF16, 3, 1, 0, COUNT, b);
+    lks_reduce(&(lks_reduction_t){.dtype = LKS_DTYPE_BF16,
+                                  .op = LKS_REDUCE_AVG,
+                                  .count = COUNT,
+                                  .sources = (const void *[]){a, b},
+                                  .source_count = 2,
+                                  .take = take,
+                                  .take_context = &taken});
+    cr_assert(taken.count == COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        cr_assert(taken.numbers[i] == (lks_bf16_to_f32(a[i]) + lks_bf16_to_f32(b[i])) / 2);
+    }
 }
 
 Test(reduce, pairs_that_mean_nothing_are_not_supported)
