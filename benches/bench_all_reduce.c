@@ -145,7 +145,7 @@ int main(int argc, char **argv)
     options_t options = parse_options(argc, argv);
     lks_comm_t *comms[RANKS_MAX];
     worker_t workers[RANKS_MAX];
-    bench_must(lks_comm_create_local(options.ranks, 0, comms));
+    bench_must(lks_comm_create_local(options.ranks, NULL, comms));
     if (!options.json) {
         (void)printf("%5s %11s %11s %11s %11s %11s %7s\n", "ranks", "bytes", "us", "algbw GB/s",
                      "busbw GB/s", "limit us", "ratio");

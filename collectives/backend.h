@@ -5,9 +5,12 @@
 #ifndef LOCKSTEP_COLLECTIVES_BACKEND_H
 #define LOCKSTEP_COLLECTIVES_BACKEND_H
 
+#include "core/strbuf.h"
+
 #include <lockstep/comm.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /** X(enumerator, name in messages) */
 #define LKS_COLLECTIVE_LIST(X)                                                                     \
@@ -41,6 +44,26 @@ const char *lks_collective_name(lks_collective_kind_t kind);
 /** "all_reduce of 100 float32 (sum)", into text[0..size); returns text. */
 const char *lks_collective_format(char *text, size_t size, const lks_collective_t *call);
 
+/** Whether two ranks called the same. */
+bool lks_collective_same(const lks_collective_t *a, const lks_collective_t *b);
+
+/** What ranks did when they should all have called collective `number`. */
+typedef struct lks_collective_round {
+    uint64_t number;
+    int world_size;
+    /* What a rank called; NULL: it has not come yet. */
+    const lks_collective_t *(*called)(const void *context, int rank);
+    const void *context;
+} lks_collective_round_t;
+
+/** "collective 7: rank 0 called all_reduce of 10 float32 (sum), rank 2 called barrier": rank 0's call and every other
+ *  one. All have come. */
+void lks_collective_describe_mismatch(const lks_collective_round_t *round, lks_strbuf_t *out);
+
+/** "collective 7, all_reduce of 10 float32 (sum): rank 2 did not come within 2 s". */
+void lks_collective_describe_late(const lks_collective_round_t *round, const lks_collective_t *mine,
+                                  uint64_t timeout, lks_strbuf_t *out);
+
 typedef lks_status_t (*lks_collective_fn_t)(lks_comm_t *comm, const lks_collective_t *call);
 
 typedef struct lks_comm_backend {
@@ -56,6 +79,9 @@ typedef struct lks_comm_backend {
     /* Frees this rank's part without waiting; peers that still wait for it get ABORTED. */
     void (*destroy)(lks_comm_t *comm);
 } lks_comm_backend_t;
+
+/** The timeout of a config (NULL: the default). Errors: INVALID_ARG. */
+LKS_NODISCARD lks_status_t lks_comm_timeout(const lks_comm_config_t *config, uint64_t *nanoseconds);
 
 /** The first member of every backend's communicator. */
 struct lks_comm {

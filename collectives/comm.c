@@ -4,6 +4,24 @@
 #include "collectives/reduce.h"
 #include "core/checked.h"
 
+lks_comm_config_t lks_comm_config_default(void)
+{
+    return (lks_comm_config_t){.timeout = 1800};
+}
+
+lks_status_t lks_comm_timeout(const lks_comm_config_t *config, uint64_t *nanoseconds)
+{
+    const double most = 10.0 * 366 * 24 * 3600;
+    double timeout = config ? config->timeout : lks_comm_config_default().timeout;
+    if (!(timeout > 0 && timeout <= most)) {
+        return lks_fail(LKS_ERR_INVALID_ARG,
+                        "a communicator's timeout is %g s; it must be above 0 and at most 10 years",
+                        timeout);
+    }
+    *nanoseconds = (uint64_t)(timeout * 1e9);
+    return LKS_OK;
+}
+
 static lks_status_t check_root(const lks_comm_t *comm, const lks_collective_t *call)
 {
     if (call->root < 0 || call->root >= comm->world_size) {

@@ -36,6 +36,7 @@ typedef struct local {
 /* What a rank shows its peers, on cache lines of its own. */
 typedef struct slot {
     _Alignas(CACHE_LINE) local_t local;
+    _Alignas(CACHE_LINE) _Atomic uint64_t calls; /* collectives this rank has come to */
     _Alignas(CACHE_LINE) lks_collective_t posted[2];
     _Alignas(CACHE_LINE) unsigned char staged[2][STAGE_BYTES];
 } slot_t;
@@ -43,6 +44,7 @@ typedef struct slot {
 struct shared {
     _Atomic int references; /* ranks that were not destroyed */
     void **pointers;        /* every rank's sources and targets */
+    uint64_t timeout;       /* nanoseconds */
     lks_abort_state_t aborted;
     lks_barrier_t all_posted;
     lks_barrier_t all_done; /* never aborted */
@@ -64,41 +66,59 @@ static void post(const local_t *local, const lks_collective_t *call, size_t stag
         memcpy(stage, call->send, staged_bytes);
         mine->send = stage;
     }
+    atomic_store_explicit(&local->shared->slots[local->comm.rank].calls, local->sequence + 1,
+                          memory_order_release);
 }
 
 /* --- agreement ---------------------------------------------------------------------------------- */
 
-static bool same_call(const lks_collective_t *a, const lks_collective_t *b)
+static const lks_collective_t *called(const void *context, int rank)
 {
-    return a->kind == b->kind && a->dtype == b->dtype && a->op == b->op && a->root == b->root &&
-           a->count == b->count;
+    const local_t *local = context;
+    uint64_t calls = atomic_load_explicit(&local->shared->slots[rank].calls, memory_order_acquire);
+    return calls > local->sequence ? posted(local, rank) : NULL;
 }
 
-/* Ends the job with a sentence that names rank 0's call and every other one. */
+/* Ends the job with a sentence, unless it has ended. */
+static void end_job(const local_t *local, lks_strbuf_t *sentence)
+{
+    lks_abort_state_set(&local->shared->aborted, "%s", lks_strbuf_text(sentence));
+    lks_barrier_abort(&local->shared->all_posted);
+    lks_strbuf_fini(sentence);
+}
+
+static lks_collective_round_t this_round(const local_t *local)
+{
+    return (lks_collective_round_t){.number = local->sequence,
+                                    .world_size = local->comm.world_size,
+                                    .called = called,
+                                    .context = local};
+}
+
+static void end_late(void *context)
+{
+    const local_t *local = context;
+    lks_collective_round_t round = this_round(local);
+    lks_strbuf_t sentence = {0};
+    lks_collective_describe_late(&round, posted(local, local->comm.rank), local->shared->timeout,
+                                 &sentence);
+    end_job(local, &sentence);
+}
+
 static lks_status_t fail_mismatch(const local_t *local)
 {
-    char sentence[LKS_ERROR_MESSAGE_MAX], what[128];
-    const lks_collective_t *first = posted(local, 0);
-    int length = snprintf(sentence, sizeof sentence, "collective %llu: rank 0 called %s",
-                          (unsigned long long)local->sequence,
-                          lks_collective_format(what, sizeof what, first));
-    for (int i = 1; i < local->comm.world_size && (size_t)length < sizeof sentence; i++) {
-        const lks_collective_t *other = posted(local, i);
-        if (!same_call(first, other)) {
-            length +=
-                snprintf(sentence + length, sizeof sentence - (size_t)length, ", rank %d called %s",
-                         i, lks_collective_format(what, sizeof what, other));
-        }
-    }
-    lks_abort_state_set(&local->shared->aborted, "%s", sentence);
-    lks_barrier_abort(&local->shared->all_posted);
-    return lks_fail(LKS_ERR_COMM, "%s", sentence);
+    lks_collective_round_t round = this_round(local);
+    lks_strbuf_t sentence = {0};
+    lks_collective_describe_mismatch(&round, &sentence);
+    end_job(local, &sentence);
+    return lks_abort_state_check(&local->shared->aborted,
+                                 lks_collective_name(posted(local, local->comm.rank)->kind));
 }
 
 static lks_status_t check_agreement(const local_t *local)
 {
     for (int i = 1; i < local->comm.world_size; i++) {
-        if (!same_call(posted(local, 0), posted(local, i))) {
+        if (!lks_collective_same(posted(local, 0), posted(local, i))) {
             return fail_mismatch(local);
         }
     }
@@ -120,7 +140,7 @@ static lks_status_t run(lks_comm_t *comm, const lks_collective_t *call, size_t i
     bool staged = input_bytes <= STAGE_BYTES;
     bool has_input = call->kind != LKS_COLLECTIVE_BROADCAST || call->root == comm->rank;
     post(local, call, staged && has_input ? input_bytes : 0);
-    if (!lks_barrier_wait(&shared->all_posted)) {
+    if (!lks_barrier_wait_for(&shared->all_posted, shared->timeout, end_late, local)) {
         return lks_abort_state_check(&shared->aborted, lks_collective_name(call->kind));
     }
     LKS_TRY(check_agreement(local));
@@ -288,18 +308,23 @@ static shared_t *shared_create(int world_size, uint32_t spin)
     return shared;
 }
 
-lks_status_t lks_comm_create_local(int world_size, size_t cores, lks_comm_t **out)
+lks_status_t lks_comm_create_local(int world_size, const lks_comm_config_t *config,
+                                   lks_comm_t **out)
 {
     if (world_size < 1) {
         return lks_fail(LKS_ERR_INVALID_ARG, "a communicator cannot have %d ranks", world_size);
     }
-    size_t ranks = (size_t)world_size;
+    uint64_t timeout;
+    LKS_TRY(lks_comm_timeout(config, &timeout));
+    size_t ranks = (size_t)world_size, cores = config ? config->cores : 0;
     bool own_cores = (cores ? cores : lks_allowed_cores()) >= ranks;
     shared_t *shared = shared_create(world_size, own_cores ? LKS_SPIN_ROUNDS : 0);
     if (!shared) {
         return lks_fail(LKS_ERR_NO_MEMORY, "a communicator of %d ranks: out of memory", world_size);
     }
+    shared->timeout = timeout;
     for (int i = 0; i < world_size; i++) {
+        atomic_init(&shared->slots[i].calls, 0);
         void **pointers = shared->pointers + 2 * ranks * (size_t)i;
         local_t *local = &shared->slots[i].local;
         *local = (local_t){

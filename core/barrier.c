@@ -11,7 +11,15 @@ void lks_barrier_init(lks_barrier_t *barrier, uint32_t count, uint32_t spin)
     *barrier = (lks_barrier_t){.count = count, .spin = spin};
 }
 
-bool lks_barrier_wait(lks_barrier_t *barrier)
+/* A deadline `timeout` from now. */
+static uint64_t deadline_in(uint64_t timeout)
+{
+    uint64_t now = timeout == UINT64_MAX ? 0 : lks_now_ns();
+    return timeout < UINT64_MAX - now ? now + timeout : UINT64_MAX;
+}
+
+bool lks_barrier_wait_for(lks_barrier_t *barrier, uint64_t timeout, void (*late)(void *context),
+                          void *context)
 {
     uint64_t before = atomic_load(&barrier->arrivals);
     do {
@@ -25,6 +33,9 @@ bool lks_barrier_wait(lks_barrier_t *barrier)
         lks_gate_advance(&barrier->gate);
         return true;
     }
+    uint32_t spin = barrier->spin;
+    uint64_t deadline =
+        0; /* asked of the clock after the first spin, which is all that most waits need */
     for (;;) {
         /* The gate before the count: a change of the count that is not seen here still opens the gate. */
         uint32_t closed = atomic_load(&barrier->gate.value);
@@ -35,8 +46,21 @@ bool lks_barrier_wait(lks_barrier_t *barrier)
         if (now & ABORTED) {
             return false;
         }
-        (void)lks_gate_wait(&barrier->gate, closed, barrier->spin);
+        if (lks_gate_wait_until(&barrier->gate, closed, spin, deadline) != closed) {
+            continue;
+        }
+        if (deadline > 0) { /* and past */
+            late(context);
+            timeout = UINT64_MAX;
+        }
+        spin = 0;
+        deadline = deadline_in(timeout);
     }
+}
+
+bool lks_barrier_wait(lks_barrier_t *barrier)
+{
+    return lks_barrier_wait_for(barrier, UINT64_MAX, NULL, NULL);
 }
 
 void lks_barrier_abort(lks_barrier_t *barrier)

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 struct lks_thread {
@@ -95,6 +96,13 @@ void lks_futex_wake_all(_Atomic uint32_t *word)
     (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
+uint64_t lks_now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 static void pause_briefly(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
@@ -127,24 +135,41 @@ uint32_t lks_wait_while_equal(_Atomic uint32_t *word, uint32_t value, uint32_t s
     return now;
 }
 
-uint32_t lks_gate_wait(lks_gate_t *gate, uint32_t value, uint32_t spin)
+/* Sleeps while the value is `value`, until `deadline` at most; may wake spuriously. */
+static void gate_sleep(lks_gate_t *gate, uint32_t value, uint64_t deadline)
+{
+    const struct timespec until = {.tv_sec = (time_t)(deadline / 1000000000u),
+                                   .tv_nsec = (long)(deadline % 1000000000u)};
+    int operation = FUTEX_WAIT_BITSET | (gate->shared ? 0 : FUTEX_PRIVATE_FLAG);
+    (void)syscall(SYS_futex, &gate->value, operation, value, deadline == UINT64_MAX ? NULL : &until,
+                  NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+uint32_t lks_gate_wait_until(lks_gate_t *gate, uint32_t value, uint32_t spin, uint64_t deadline)
 {
     uint32_t now = spin_while_equal(&gate->value, value, spin);
     if (now != value) {
         return now;
     }
     atomic_fetch_add(&gate->sleepers, 1);
-    while ((now = atomic_load(&gate->value)) == value) {
-        lks_futex_wait(&gate->value, value);
+    while ((now = atomic_load(&gate->value)) == value &&
+           (deadline == UINT64_MAX || lks_now_ns() < deadline)) {
+        gate_sleep(gate, value, deadline);
     }
     atomic_fetch_sub(&gate->sleepers, 1);
     return now;
+}
+
+uint32_t lks_gate_wait(lks_gate_t *gate, uint32_t value, uint32_t spin)
+{
+    return lks_gate_wait_until(gate, value, spin, UINT64_MAX);
 }
 
 void lks_gate_advance(lks_gate_t *gate)
 {
     atomic_fetch_add(&gate->value, 1);
     if (atomic_load(&gate->sleepers) > 0) {
-        lks_futex_wake_all(&gate->value);
+        int operation = FUTEX_WAKE | (gate->shared ? 0 : FUTEX_PRIVATE_FLAG);
+        (void)syscall(SYS_futex, &gate->value, operation, INT_MAX, NULL, NULL, 0);
     }
 }

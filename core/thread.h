@@ -28,6 +28,9 @@ void lks_futex_wait(_Atomic uint32_t *word, uint32_t value);
 /** Wakes everyone who sleeps on it. */
 void lks_futex_wake_all(_Atomic uint32_t *word);
 
+/** Nanoseconds on the monotonic clock. */
+uint64_t lks_now_ns(void);
+
 /** Waits until *word != value: spins for about `spin` rounds of a pause instruction, then sleeps.
  *  Returns the new value (acquire). */
 uint32_t lks_wait_while_equal(_Atomic uint32_t *word, uint32_t value, uint32_t spin);
@@ -40,10 +43,14 @@ uint32_t lks_wait_while_equal(_Atomic uint32_t *word, uint32_t value, uint32_t s
  *  Zeroed is ready. */
 typedef struct lks_gate {
     _Atomic uint32_t value, sleepers;
+    bool shared; /* lies in memory that several processes map */
 } lks_gate_t;
 
 /** Waits until gate->value != value, as lks_wait_while_equal does. */
 uint32_t lks_gate_wait(lks_gate_t *gate, uint32_t value, uint32_t spin);
+
+/** The same, but not for longer than until `deadline` (lks_now_ns; UINT64_MAX: for ever): returns `value` then. */
+uint32_t lks_gate_wait_until(lks_gate_t *gate, uint32_t value, uint32_t spin, uint64_t deadline);
 
 /** Adds one to the value (release) and wakes all sleepers. */
 void lks_gate_advance(lks_gate_t *gate);
@@ -60,6 +67,11 @@ void lks_barrier_init(lks_barrier_t *barrier, uint32_t count, uint32_t spin);
 /** Waits for all. False if the barrier was aborted before the last one arrived: all threads of one round get
  *  the same answer. */
 bool lks_barrier_wait(lks_barrier_t *barrier);
+
+/** The same, for at most `timeout` nanoseconds (UINT64_MAX: for ever). Then `late(context)` is called, which may abort
+ *  the barrier, and the waiting goes on. */
+bool lks_barrier_wait_for(lks_barrier_t *barrier, uint64_t timeout, void (*late)(void *context),
+                          void *context);
 
 /** Wakes all waiters and makes every later wait return false. From any thread. */
 void lks_barrier_abort(lks_barrier_t *barrier);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* comm.h - a communicator: the ranks of one job and the collectives among them.
  * Life:    lks_comm_create_{self,local} -> collectives -> lks_comm_destroy, once per rank.
- * Order:   every rank calls the same collectives in the same order with the same count and dtype. A rank
- *          that does not is found out by the backend where it can, and then all ranks get COMM.
+ * Order:   every rank calls the same collectives in the same order with the same count and dtype; each has a
+ *          number, the first is 0. A rank that calls another one, or none within the communicator's timeout, ends the
+ *          job on every rank: ABORTED, with the rank and the collective's number in the sentence.
  * Result:  reductions follow one binary tree over the ranks, neighbours first: ((r0 + r1) + (r2 + r3)) + r4,
  *          element by element: the same bits on every rank and in every run. float16 and bfloat16
  *          accumulate in float32 and round once.
@@ -30,13 +31,23 @@ typedef enum {
     LKS_REDUCE_OP_COUNT
 } lks_reduce_op_t;
 
+typedef struct lks_comm_config {
+    /** Seconds a rank waits for the others in one collective before it ends the job; 1800. At most 10 years. */
+    double timeout;
+    /** Cores the ranks of this process run on, to decide how they wait: by spinning briefly if there is one for each,
+     *  else asleep; 0: those that this process may use. */
+    size_t cores;
+} lks_comm_config_t;
+
+LKS_API lks_comm_config_t lks_comm_config_default(void);
+
 /** A communicator of one rank. Errors: NO_MEMORY. */
 LKS_API LKS_NODISCARD lks_status_t lks_comm_create_self(lks_comm_t **out);
 
 /** The communicators of `world_size` threads of this process, one per rank, into out[0..world_size).
- *  Ranks wait by spinning briefly if `cores` >= world_size, else asleep; `cores` 0: the cores this
- *  process may use. Errors: INVALID_ARG (world_size < 1), NO_MEMORY. */
-LKS_API LKS_NODISCARD lks_status_t lks_comm_create_local(int world_size, size_t cores,
+ *  `config` may be NULL. Errors: INVALID_ARG (world_size < 1, a timeout that is not positive), NO_MEMORY. */
+LKS_API LKS_NODISCARD lks_status_t lks_comm_create_local(int world_size,
+                                                         const lks_comm_config_t *config,
                                                          lks_comm_t **out);
 
 /** Gives this rank's communicator back. Does not wait for the others: what they have called with this rank
@@ -50,8 +61,8 @@ LKS_API const char *lks_comm_backend(const lks_comm_t *comm); /**< "self", "loca
 /** Copies `count` elements of rank `root`'s buffer into every rank's.
  *  buffer: shape (count). A count of zero is legal. Errors, here and below: INVALID_ARG (dtype, op, root,
  *  a missing buffer, or more bytes than memory has; this rank called nothing, comm lives), UNSUPPORTED (a
- *  stream the backend does not have; likewise), COMM (ranks called different things; comm is dead), ABORTED
- *  (a peer failed; comm is dead). */
+ *  stream the backend does not have; likewise), ABORTED (a rank failed, called something else or did not come;
+ *  comm is dead). */
 LKS_API LKS_NODISCARD lks_status_t lks_comm_broadcast(lks_comm_t *comm, void *buffer, size_t count,
                                                       lks_dtype_t dtype, int root,
                                                       lks_stream_t *stream);

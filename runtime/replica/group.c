@@ -119,9 +119,10 @@ static lks_status_t start_workers(lks_replica_group_t *group, const lks_device_l
     if (!comms) {
         return lks_fail(LKS_ERR_NO_MEMORY, "replica group: out of memory");
     }
-    lks_status_t status = group->size == 1
-                              ? lks_comm_create_self(comms)
-                              : lks_comm_create_local(group->size, exclusive ? cores : 1, comms);
+    lks_comm_config_t comm = lks_comm_config_default();
+    comm.cores = exclusive ? cores : 1;
+    lks_status_t status = group->size == 1 ? lks_comm_create_self(comms)
+                                           : lks_comm_create_local(group->size, &comm, comms);
     for (int i = 0; i < group->size && status == LKS_OK; i++) {
         group->workers[i] = (worker_t){
             .replica = {.rank = i,

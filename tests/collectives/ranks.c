@@ -25,13 +25,13 @@ static void *rank_main(void *argument)
     return NULL;
 }
 
-void run_ranks(int world_size, size_t cores, rank_fn_t run, void *context,
+void run_ranks(int world_size, const lks_comm_config_t *config, rank_fn_t run, void *context,
                lks_error_t errors[RANKS_MAX])
 {
     lks_comm_t *comms[RANKS_MAX];
     rank_thread_t threads[RANKS_MAX] = {0};
     cr_assert(world_size <= RANKS_MAX);
-    assert_ok(lks_comm_create_local(world_size, cores, comms));
+    assert_ok(lks_comm_create_local(world_size, config, comms));
     for (int i = 0; i < world_size; i++) {
         threads[i] = (rank_thread_t){.comm = comms[i], .run = run, .context = context};
         cr_assert(pthread_create(&threads[i].id, NULL, rank_main, &threads[i]) == 0);
@@ -45,7 +45,7 @@ void run_ranks(int world_size, size_t cores, rank_fn_t run, void *context,
 void run_ranks_ok(int world_size, rank_fn_t run, void *context)
 {
     lks_error_t errors[RANKS_MAX];
-    run_ranks(world_size, 0, run, context, errors);
+    run_ranks(world_size, NULL, run, context, errors);
     for (int i = 0; i < world_size; i++) {
         cr_assert(errors[i].status == LKS_OK, "rank %d of %d: %s", i, world_size,
                   errors[i].message);

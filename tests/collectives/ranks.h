@@ -20,9 +20,9 @@
 /** A rank that fails aborts the others; each destroys its own communicator, at once. */
 typedef lks_status_t (*rank_fn_t)(lks_comm_t *comm, void *context);
 
-/** Runs `run` on all ranks and waits for them; errors[rank] is what each ended with. `cores` as in
+/** Runs `run` on all ranks and waits for them; errors[rank] is what each ended with. `config` as in
  *  lks_comm_create_local. */
-void run_ranks(int world_size, size_t cores, rank_fn_t run, void *context,
+void run_ranks(int world_size, const lks_comm_config_t *config, rank_fn_t run, void *context,
                lks_error_t errors[RANKS_MAX]);
 
 /** run_ranks, and every rank must succeed. */

@@ -2,13 +2,14 @@
 #include "support/support.h"
 
 #include <lockstep/comm.h>
+#include <math.h>
 #include <stdint.h>
 
 static lks_comm_t *comms[3];
 
 static void create(void)
 {
-    assert_ok(lks_comm_create_local(3, 0, comms));
+    assert_ok(lks_comm_create_local(3, NULL, comms));
 }
 
 static void destroy(void)
@@ -34,9 +35,20 @@ Test(comm, knows_its_ranks)
 Test(comm, no_ranks_is_an_error_and_sets_nothing)
 {
     lks_comm_t *out[1] = {NULL};
-    assert_fails(lks_comm_create_local(0, 0, out), LKS_ERR_INVALID_ARG, "0 ranks");
-    assert_fails(lks_comm_create_local(-1, 0, out), LKS_ERR_INVALID_ARG, "-1 ranks");
+    assert_fails(lks_comm_create_local(0, NULL, out), LKS_ERR_INVALID_ARG, "0 ranks");
+    assert_fails(lks_comm_create_local(-1, NULL, out), LKS_ERR_INVALID_ARG, "-1 ranks");
     cr_assert(!out[0]);
+}
+
+Test(comm, timeout_must_be_positive)
+{
+    const double bad[] = {0, -1, (double)NAN, (double)INFINITY, 1e12};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        lks_comm_config_t config = {.timeout = bad[i]};
+        lks_comm_t *out[1] = {NULL};
+        assert_fails(lks_comm_create_local(1, &config, out), LKS_ERR_INVALID_ARG, "timeout");
+        cr_assert(!out[0]);
+    }
 }
 
 Test(comm, destroying_null_does_nothing)

@@ -275,7 +275,9 @@ Test(local, two_hundred_random_collectives_in_sequence)
 Test(local, ranks_that_spin_without_a_core_of_their_own_get_there)
 {
     lks_error_t errors[RANKS_MAX];
-    run_ranks(8, 64, run_random_collectives, &(uint64_t){77}, errors);
+    lks_comm_config_t config = lks_comm_config_default();
+    config.cores = 64;
+    run_ranks(8, &config, run_random_collectives, &(uint64_t){77}, errors);
     for (int i = 0; i < 8; i++) {
         cr_assert(errors[i].status == LKS_OK, "%s", errors[i].message);
     }

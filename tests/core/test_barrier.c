@@ -3,6 +3,8 @@
 #include "core/thread.h"
 #include "support/support.h"
 
+#include <time.h>
+
 enum { THREADS_MAX = 8 };
 
 typedef struct crew crew_t;
@@ -157,4 +159,55 @@ Test(barrier, a_member_that_aborts_takes_the_others_along)
             cr_assert(passed == 10, "thread %u passed %d times", k, passed);
         }
     }
+}
+
+/* --- waiting too long --------------------------------------------------------------------------- */
+
+typedef struct lateness {
+    lks_barrier_t *barrier;
+    int calls;
+    bool abort;
+} lateness_t;
+
+static void note_late(void *context)
+{
+    lateness_t *lateness = context;
+    lateness->calls++;
+    if (lateness->abort) {
+        lks_barrier_abort(lateness->barrier);
+    }
+}
+
+static void come_in_50_ms(void *context)
+{
+    struct timespec pause = {.tv_nsec = 50000000};
+    (void)nanosleep(&pause, NULL);
+    (void)lks_barrier_wait(context);
+}
+
+/* Waits 1 ms for a thread that comes in 50. */
+static bool wait_too_short(lateness_t *lateness)
+{
+    lks_barrier_t barrier;
+    lks_thread_t *thread;
+    lks_barrier_init(&barrier, 2, 0);
+    lateness->barrier = &barrier;
+    assert_ok(lks_thread_create("late", come_in_50_ms, &barrier, &thread));
+    bool complete = lks_barrier_wait_for(&barrier, 1000000, note_late, lateness);
+    lks_thread_join(thread);
+    return complete;
+}
+
+Test(barrier, tells_once_that_it_waits_too_long_and_waits_on)
+{
+    lateness_t lateness = {0};
+    cr_assert(wait_too_short(&lateness));
+    cr_assert_eq(lateness.calls, 1);
+}
+
+Test(barrier, may_be_aborted_by_who_waits_too_long)
+{
+    lateness_t lateness = {.abort = true};
+    cr_assert_not(wait_too_short(&lateness));
+    cr_assert_eq(lateness.calls, 1);
 }
