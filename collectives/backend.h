@@ -5,7 +5,9 @@
 #ifndef LOCKSTEP_COLLECTIVES_BACKEND_H
 #define LOCKSTEP_COLLECTIVES_BACKEND_H
 
+#include "collectives/abort_state.h"
 #include "core/strbuf.h"
+#include "core/thread.h"
 
 #include <lockstep/comm.h>
 #include <stdbool.h>
@@ -66,6 +68,15 @@ void lks_collective_describe_late(const lks_collective_round_t *round, const lks
 
 typedef lks_status_t (*lks_collective_fn_t)(lks_comm_t *comm, const lks_collective_t *call);
 
+/** The ranks of one process on the host: how they wait for each other where they do so without a collective. */
+typedef struct lks_comm_host {
+    lks_abort_state_t aborted;
+    lks_gate_t
+        gate; /* advances when a rank has done something that others may wait for, and on abort */
+    uint32_t spin;    /* before a rank sleeps at the gate */
+    uint64_t timeout; /* nanoseconds */
+} lks_comm_host_t;
+
 typedef struct lks_comm_backend {
     const char *name;
     bool has_streams; /* takes streams other than NULL */
@@ -78,6 +89,8 @@ typedef struct lks_comm_backend {
     void (*abort)(lks_comm_t *comm, const char *reason);
     /* Frees this rank's part without waiting; peers that still wait for it get ABORTED. */
     void (*destroy)(lks_comm_t *comm);
+    /* What the ranks of this process share besides; NULL: they compute on no host. */
+    lks_comm_host_t *(*host)(lks_comm_t *comm);
 } lks_comm_backend_t;
 
 /** The timeout of a config (NULL: the default). Errors: INVALID_ARG. */
@@ -87,6 +100,7 @@ LKS_NODISCARD lks_status_t lks_comm_timeout(const lks_comm_config_t *config, uin
 struct lks_comm {
     const lks_comm_backend_t *backend;
     int rank, world_size;
+    int local_first, local_size; /* the ranks of this process: local_size from local_first on */
 };
 
 #endif

@@ -44,8 +44,7 @@ typedef struct slot {
 struct shared {
     _Atomic int references; /* ranks that were not destroyed */
     void **pointers;        /* every rank's sources and targets */
-    uint64_t timeout;       /* nanoseconds */
-    lks_abort_state_t aborted;
+    lks_comm_host_t host;
     lks_barrier_t all_posted;
     lks_barrier_t all_done; /* never aborted */
     slot_t slots[];         /* (world_size) */
@@ -72,6 +71,13 @@ static void post(const local_t *local, const lks_collective_t *call, size_t stag
 
 /* --- agreement ---------------------------------------------------------------------------------- */
 
+/* After an abort: whoever waits looks up. */
+static void wake_all(shared_t *shared)
+{
+    lks_barrier_abort(&shared->all_posted);
+    lks_gate_advance(&shared->host.gate);
+}
+
 static const lks_collective_t *called(const void *context, int rank)
 {
     const local_t *local = context;
@@ -82,8 +88,8 @@ static const lks_collective_t *called(const void *context, int rank)
 /* Ends the job with a sentence, unless it has ended. */
 static void end_job(const local_t *local, lks_strbuf_t *sentence)
 {
-    lks_abort_state_set(&local->shared->aborted, "%s", lks_strbuf_text(sentence));
-    lks_barrier_abort(&local->shared->all_posted);
+    lks_abort_state_set(&local->shared->host.aborted, "%s", lks_strbuf_text(sentence));
+    wake_all(local->shared);
     lks_strbuf_fini(sentence);
 }
 
@@ -100,8 +106,8 @@ static void end_late(void *context)
     const local_t *local = context;
     lks_collective_round_t round = this_round(local);
     lks_strbuf_t sentence = {0};
-    lks_collective_describe_late(&round, posted(local, local->comm.rank), local->shared->timeout,
-                                 &sentence);
+    lks_collective_describe_late(&round, posted(local, local->comm.rank),
+                                 local->shared->host.timeout, &sentence);
     end_job(local, &sentence);
 }
 
@@ -111,7 +117,7 @@ static lks_status_t fail_mismatch(const local_t *local)
     lks_strbuf_t sentence = {0};
     lks_collective_describe_mismatch(&round, &sentence);
     end_job(local, &sentence);
-    return lks_abort_state_check(&local->shared->aborted,
+    return lks_abort_state_check(&local->shared->host.aborted,
                                  lks_collective_name(posted(local, local->comm.rank)->kind));
 }
 
@@ -136,12 +142,12 @@ static lks_status_t run(lks_comm_t *comm, const lks_collective_t *call, size_t i
 {
     local_t *local = (local_t *)comm;
     shared_t *shared = local->shared;
-    LKS_TRY(lks_abort_state_check(&shared->aborted, lks_collective_name(call->kind)));
+    LKS_TRY(lks_abort_state_check(&shared->host.aborted, lks_collective_name(call->kind)));
     bool staged = input_bytes <= STAGE_BYTES;
     bool has_input = call->kind != LKS_COLLECTIVE_BROADCAST || call->root == comm->rank;
     post(local, call, staged && has_input ? input_bytes : 0);
-    if (!lks_barrier_wait_for(&shared->all_posted, shared->timeout, end_late, local)) {
-        return lks_abort_state_check(&shared->aborted, lks_collective_name(call->kind));
+    if (!lks_barrier_wait_for(&shared->all_posted, shared->host.timeout, end_late, local)) {
+        return lks_abort_state_check(&shared->host.aborted, lks_collective_name(call->kind));
     }
     LKS_TRY(check_agreement(local));
     if (input_bytes > 0) {
@@ -250,13 +256,13 @@ static lks_status_t local_barrier(lks_comm_t *comm, const lks_collective_t *call
 static void local_abort(lks_comm_t *comm, const char *reason)
 {
     shared_t *shared = ((local_t *)comm)->shared;
-    lks_abort_state_set_by_rank(&shared->aborted, comm->rank, reason);
-    lks_barrier_abort(&shared->all_posted);
+    lks_abort_state_set_by_rank(&shared->host.aborted, comm->rank, reason);
+    wake_all(shared);
 }
 
 static void shared_destroy(shared_t *shared)
 {
-    lks_abort_state_fini(&shared->aborted);
+    lks_abort_state_fini(&shared->host.aborted);
     free(shared->pointers);
     free(shared);
 }
@@ -264,11 +270,16 @@ static void shared_destroy(shared_t *shared)
 static void local_destroy(lks_comm_t *comm)
 {
     shared_t *shared = ((local_t *)comm)->shared;
-    lks_abort_state_set(&shared->aborted, "rank %d destroyed its communicator", comm->rank);
-    lks_barrier_abort(&shared->all_posted);
+    lks_abort_state_set(&shared->host.aborted, "rank %d destroyed its communicator", comm->rank);
+    wake_all(shared);
     if (atomic_fetch_sub(&shared->references, 1) == 1) {
         shared_destroy(shared);
     }
+}
+
+static lks_comm_host_t *local_host(lks_comm_t *comm)
+{
+    return &((local_t *)comm)->shared->host;
 }
 
 static const lks_comm_backend_t backend = {
@@ -280,6 +291,7 @@ static const lks_comm_backend_t backend = {
     .barrier = local_barrier,
     .abort = local_abort,
     .destroy = local_destroy,
+    .host = local_host,
 };
 
 /* NULL without memory. Everything but the ranks' slots is ready. */
@@ -302,7 +314,7 @@ static shared_t *shared_create(int world_size, uint32_t spin)
         return NULL;
     }
     atomic_init(&shared->references, world_size);
-    lks_abort_state_init(&shared->aborted);
+    lks_abort_state_init(&shared->host.aborted);
     lks_barrier_init(&shared->all_posted, (uint32_t)world_size, spin);
     lks_barrier_init(&shared->all_done, (uint32_t)world_size, spin);
     return shared;
@@ -322,13 +334,17 @@ lks_status_t lks_comm_create_local(int world_size, const lks_comm_config_t *conf
     if (!shared) {
         return lks_fail(LKS_ERR_NO_MEMORY, "a communicator of %d ranks: out of memory", world_size);
     }
-    shared->timeout = timeout;
+    shared->host.timeout = timeout;
+    shared->host.spin = own_cores ? LKS_SPIN_ROUNDS : 0;
     for (int i = 0; i < world_size; i++) {
         atomic_init(&shared->slots[i].calls, 0);
         void **pointers = shared->pointers + 2 * ranks * (size_t)i;
         local_t *local = &shared->slots[i].local;
         *local = (local_t){
-            .comm = {.backend = &backend, .rank = i, .world_size = world_size},
+            .comm = {.backend = &backend,
+                     .rank = i,
+                     .world_size = world_size,
+                     .local_size = world_size},
             .shared = shared,
             .sources = (const void **)pointers,
             .targets = pointers + ranks,

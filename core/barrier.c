@@ -11,13 +11,6 @@ void lks_barrier_init(lks_barrier_t *barrier, uint32_t count, uint32_t spin)
     *barrier = (lks_barrier_t){.count = count, .spin = spin};
 }
 
-/* A deadline `timeout` from now. */
-static uint64_t deadline_in(uint64_t timeout)
-{
-    uint64_t now = timeout == UINT64_MAX ? 0 : lks_now_ns();
-    return timeout < UINT64_MAX - now ? now + timeout : UINT64_MAX;
-}
-
 bool lks_barrier_wait_for(lks_barrier_t *barrier, uint64_t timeout, void (*late)(void *context),
                           void *context)
 {
@@ -54,7 +47,7 @@ bool lks_barrier_wait_for(lks_barrier_t *barrier, uint64_t timeout, void (*late)
             timeout = UINT64_MAX;
         }
         spin = 0;
-        deadline = deadline_in(timeout);
+        deadline = lks_deadline_in(timeout);
     }
 }
 

@@ -103,15 +103,10 @@ uint64_t lks_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void pause_briefly(void)
+uint64_t lks_deadline_in(uint64_t timeout)
 {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#else
-    atomic_signal_fence(memory_order_seq_cst);
-#endif
+    uint64_t now = timeout == UINT64_MAX ? 0 : lks_now_ns();
+    return timeout < UINT64_MAX - now ? now + timeout : UINT64_MAX;
 }
 
 /* The word after at most `spin` rounds; still `value` if it did not change. */
@@ -119,7 +114,7 @@ static uint32_t spin_while_equal(_Atomic uint32_t *word, uint32_t value, uint32_
 {
     uint32_t now = atomic_load_explicit(word, memory_order_acquire);
     for (uint32_t i = 0; now == value && i < spin; i++) {
-        pause_briefly();
+        lks_pause();
         now = atomic_load_explicit(word, memory_order_acquire);
     }
     return now;

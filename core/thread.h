@@ -31,6 +31,21 @@ void lks_futex_wake_all(_Atomic uint32_t *word);
 /** Nanoseconds on the monotonic clock. */
 uint64_t lks_now_ns(void);
 
+/** lks_now_ns in `timeout` nanoseconds; UINT64_MAX, for ever, where that is beyond all numbers. */
+uint64_t lks_deadline_in(uint64_t timeout);
+
+/** Between two looks at a word that another thread will change soon. */
+static inline void lks_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#else
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
 /** Waits until *word != value: spins for about `spin` rounds of a pause instruction, then sleeps.
  *  Returns the new value (acquire). */
 uint32_t lks_wait_while_equal(_Atomic uint32_t *word, uint32_t value, uint32_t spin);

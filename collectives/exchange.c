@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* exchange.c - ranks of one process reduce each other's buckets.
+ * Each rank has two counters that only grow: buckets posted and buckets done, over all steps. A bucket can be reduced
+ * when everybody's first counter has passed it; a step is over when everybody's second one has.
+ * A rank that gives up must know that nobody touches its memory any more: peers mark when they are at work on others'
+ * memory, and look for an abort after they have set the mark; who leaves an aborted job waits for the marks to go. */
+#include "collectives/exchange.h"
+#include "collectives/backend.h"
+#include "collectives/reduce.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CACHE_LINE 64u
+
+typedef struct shared shared_t;
+
+/* What a rank shows its peers. */
+typedef struct slot {
+    _Alignas(CACHE_LINE) _Atomic uint64_t posted;
+    _Alignas(CACHE_LINE) _Atomic uint64_t done;
+    _Atomic bool working; /* on the memory of peers */
+    _Alignas(CACHE_LINE) const lks_exchange_bucket_t *buckets;
+} slot_t;
+
+struct lks_exchange {
+    lks_comm_t *comm;
+    lks_comm_host_t *host;
+    lks_exchange_config_t config;
+    lks_exchange_bucket_t *buckets; /* (count) */
+    size_t count;
+    uint64_t steps;
+    uint64_t posted, done; /* as in this rank's slot */
+    shared_t *shared;
+    const void **sources; /* (ranks), scratch of a reduction */
+    void **targets;       /* (ranks) */
+};
+
+struct shared {
+    _Atomic int references;
+    slot_t slots[]; /* (ranks of the process) */
+};
+
+static slot_t *own_slot(const lks_exchange_t *exchange)
+{
+    return &exchange->shared->slots[exchange->comm->rank - exchange->comm->local_first];
+}
+
+/* --- waiting ------------------------------------------------------------------------------------ */
+
+typedef enum { POSTED, DONE } counter_t;
+
+static uint64_t counter(const lks_exchange_t *exchange, int local, counter_t which)
+{
+    slot_t *slot = &exchange->shared->slots[local];
+    return atomic_load_explicit(which == POSTED ? &slot->posted : &slot->done, memory_order_acquire);
+}
+
+/* What all ranks' counters have reached. */
+static uint64_t reached(const lks_exchange_t *exchange, counter_t which)
+{
+    uint64_t least = UINT64_MAX;
+    for (int i = 0; i < exchange->comm->local_size; i++) {
+        uint64_t value = counter(exchange, i, which);
+        least = value < least ? value : least;
+    }
+    return least;
+}
+
+/* Nobody is at work on our memory when this returns. The job is aborted, so nobody begins. */
+static lks_status_t leave(const lks_exchange_t *exchange)
+{
+    for (int i = 0; i < exchange->comm->local_size; i++) {
+        slot_t *slot = &exchange->shared->slots[i];
+        while (slot != own_slot(exchange) && atomic_load(&slot->working)) {
+            (void)sched_yield();
+        }
+    }
+    return lks_abort_state_check(&exchange->host->aborted, "gradient exchange");
+}
+
+static bool aborted(const lks_exchange_t *exchange)
+{
+    return atomic_load(&exchange->host->aborted.set);
+}
+
+static void end_late(const lks_exchange_t *exchange, counter_t which, uint64_t wanted)
+{
+    lks_strbuf_t sentence = {0};
+    int late = 0;
+    size_t count = exchange->count ? exchange->count : 1;
+    lks_strbuf_appendf(&sentence, "gradients of step %" PRIu64 ", bucket %" PRIu64 ": rank",
+                       exchange->steps, (wanted - 1) % count);
+    for (int i = 0; i < exchange->comm->local_size; i++) {
+        if (counter(exchange, i, which) < wanted) {
+            lks_strbuf_appendf(&sentence, "%s%d", late++ ? ", " : " ",
+                               exchange->comm->local_first + i);
+        }
+    }
+    lks_strbuf_appendf(&sentence, " did not come within %g s",
+                       (double)exchange->host->timeout * 1e-9);
+    lks_abort_state_set(&exchange->host->aborted, "%s", lks_strbuf_text(&sentence));
+    lks_strbuf_fini(&sentence);
+    exchange->comm->backend->abort(exchange->comm, NULL); /* wakes all; the reason is there */
+}
+
+/* Waits until all ranks' counters have reached `wanted`. */
+static lks_status_t wait_for_all(const lks_exchange_t *exchange, counter_t which, uint64_t wanted)
+{
+    lks_comm_host_t *host = exchange->host;
+    uint32_t spin = host->spin;
+    uint64_t deadline = 0;
+    for (;;) {
+        /* The gate before the counters: a change that is not seen here still opens the gate. */
+        uint32_t closed = atomic_load(&host->gate.value);
+        for (uint32_t i = 0; i <= spin; i++) {
+            if (reached(exchange, which) >= wanted) {
+                return LKS_OK;
+            }
+            if (aborted(exchange)) {
+                return leave(exchange);
+            }
+            if (spin > 0) {
+                lks_pause();
+            }
+        }
+        spin = 0;
+        if (deadline == 0) {
+            deadline = lks_deadline_in(host->timeout);
+        }
+        if (lks_gate_wait_until(&host->gate, closed, 0, deadline) == closed) {
+            end_late(exchange, which, wanted);
+        }
+    }
+}
+
+/* Sleepers look again. */
+static void tell(const lks_exchange_t *exchange)
+{
+    if (atomic_load(&exchange->host->gate.sleepers) > 0) {
+        lks_gate_advance(&exchange->host->gate);
+    }
+}
+
+/* --- this rank's part of a bucket --------------------------------------------------------------- */
+
+typedef struct taking {
+    const lks_exchange_t *exchange;
+    size_t bucket, first;
+} taking_t;
+
+static void take_part(void *context, size_t first, size_t count, const void *numbers)
+{
+    const taking_t *taking = context;
+    const lks_exchange_config_t *config = &taking->exchange->config;
+    config->take(config->context, taking->bucket, taking->first + first, count, numbers);
+}
+
+/* Parts are whole cache lines. */
+static void reduce_part(lks_exchange_t *exchange, size_t bucket)
+{
+    const lks_comm_t *comm = exchange->comm;
+    const lks_exchange_bucket_t *own = &exchange->buckets[bucket];
+    size_t size = lks_dtype_size(own->dtype), grain = CACHE_LINE / size;
+    size_t ranks = (size_t)comm->local_size, index = (size_t)(comm->rank - comm->local_first);
+    size_t lines = own->count / grain + (own->count % grain != 0);
+    size_t part = (lines + ranks - 1) / ranks * grain, first = part * index;
+    if (first >= own->count) {
+        return;
+    }
+    size_t left = own->count - first;
+    for (size_t i = 0; i < ranks; i++) {
+        char *data = exchange->shared->slots[i].buckets[bucket].data;
+        exchange->sources[i] = data + first * size;
+        exchange->targets[i] = data + first * size;
+    }
+    taking_t taking = {exchange, bucket, first};
+    lks_reduce(&(lks_reduction_t){
+        .dtype = own->dtype,
+        .op = exchange->config.op,
+        .count = left < part ? left : part,
+        .sources = exchange->sources,
+        .source_count = comm->local_size,
+        .targets = exchange->targets,
+        .target_count = exchange->config.take ? 0 : comm->local_size,
+        .divisor = comm->world_size,
+        .take = exchange->config.take ? take_part : NULL,
+        .take_context = &taking,
+    });
+}
+
+static lks_status_t work(lks_exchange_t *exchange)
+{
+    slot_t *slot = own_slot(exchange);
+    atomic_store(&slot->working, true);
+    if (aborted(exchange)) {
+        atomic_store(&slot->working, false);
+        return leave(exchange);
+    }
+    reduce_part(exchange, (size_t)(exchange->done % exchange->count));
+    atomic_store_explicit(&slot->working, false, memory_order_release);
+    atomic_store(&slot->done, ++exchange->done);
+    return LKS_OK;
+}
+
+lks_status_t lks_exchange_post(lks_exchange_t *exchange, size_t bucket)
+{
+    (void)bucket;
+    atomic_store(&own_slot(exchange)->posted, ++exchange->posted);
+    tell(exchange);
+    while (exchange->done < reached(exchange, POSTED)) {
+        LKS_TRY(work(exchange));
+    }
+    return aborted(exchange) ? leave(exchange) : LKS_OK;
+}
+
+lks_status_t lks_exchange_finish(lks_exchange_t *exchange)
+{
+    while (exchange->done < exchange->posted) {
+        LKS_TRY(wait_for_all(exchange, POSTED, exchange->done + 1));
+        LKS_TRY(work(exchange));
+    }
+    tell(exchange);
+    LKS_TRY(wait_for_all(exchange, DONE, exchange->posted));
+    exchange->steps++;
+    return LKS_OK;
+}
+
+/* --- life --------------------------------------------------------------------------------------- */
+
+/* The pointer of the first rank of this process, for all of them. */
+static lks_status_t share(lks_comm_t *comm, void *mine, void **out)
+{
+    int64_t address = (int64_t)(intptr_t)mine;
+    int64_t *all = malloc((size_t)comm->world_size * sizeof *all);
+    if (!all) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "a gradient exchange: out of memory");
+    }
+    lks_status_t status = lks_comm_all_gather(comm, &address, all, 1, LKS_DTYPE_I64, NULL);
+    if (status == LKS_OK) {
+        *out = (void *)(intptr_t)all[comm->local_first];
+    }
+    free(all);
+    return status;
+}
+
+/* The first rank of a process makes what its ranks share. */
+static lks_status_t open_shared(lks_exchange_t *exchange)
+{
+    lks_comm_t *comm = exchange->comm;
+    size_t nbytes = sizeof(shared_t) + (size_t)comm->local_size * sizeof(slot_t);
+    shared_t *made = NULL;
+    if (comm->rank == comm->local_first && (made = aligned_alloc(CACHE_LINE, nbytes))) {
+        memset(made, 0, nbytes);
+        atomic_init(&made->references, comm->local_size);
+    }
+    void *shared = NULL;
+    lks_status_t status = share(comm, made, &shared);
+    if (status != LKS_OK) {
+        free(made);
+        return status;
+    }
+    exchange->shared = shared;
+    return shared ? LKS_OK : lks_fail(LKS_ERR_NO_MEMORY, "a gradient exchange: out of memory");
+}
+
+lks_status_t lks_exchange_create(lks_comm_t *comm, const lks_exchange_config_t *config,
+                                 lks_exchange_t **out)
+{
+    if (!comm->backend->host) {
+        return lks_fail(LKS_ERR_UNSUPPORTED, "a gradient exchange: the %s backend has none",
+                        comm->backend->name);
+    }
+    size_t ranks = (size_t)comm->local_size;
+    lks_exchange_t *exchange = calloc(1, sizeof *exchange);
+    void **pointers = calloc(2 * ranks, sizeof *pointers);
+    if (!exchange || !pointers) {
+        free(exchange);
+        free(pointers);
+        return lks_fail(LKS_ERR_NO_MEMORY, "a gradient exchange: out of memory");
+    }
+    *exchange = (lks_exchange_t){.comm = comm,
+                                 .host = comm->backend->host(comm),
+                                 .config = *config,
+                                 .sources = (const void **)pointers,
+                                 .targets = pointers + ranks};
+    lks_status_t status = open_shared(exchange);
+    if (status != LKS_OK) {
+        lks_exchange_destroy(exchange);
+        return status;
+    }
+    *out = exchange;
+    return LKS_OK;
+}
+
+void lks_exchange_destroy(lks_exchange_t *exchange)
+{
+    if (!exchange) {
+        return;
+    }
+    shared_t *shared = exchange->shared;
+    if (shared) {
+        if (exchange->count > 0 && exchange->posted != exchange->steps * exchange->count) {
+            lks_comm_abort(exchange->comm, "it left in the middle of a step");
+        }
+        if (aborted(exchange)) {
+            (void)leave(exchange);
+        }
+        if (atomic_fetch_sub(&shared->references, 1) == 1) {
+            free(shared);
+        }
+    }
+    free(exchange->buckets);
+    free(exchange->sources);
+    free(exchange);
+}
+
+/* --- buckets ------------------------------------------------------------------------------------ */
+
+/* FNV-1a of what ranks must agree on; positive, so that the least and the greatest say whether all are equal. */
+static int64_t digest(const lks_exchange_bucket_t *buckets, size_t count)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t words[] = {buckets[i].count, (uint64_t)buckets[i].dtype};
+        const unsigned char *bytes = (const unsigned char *)words;
+        for (size_t k = 0; k < sizeof words; k++) {
+            hash = (hash ^ bytes[k]) * 0x100000001b3u;
+        }
+    }
+    return (int64_t)(hash >> 1);
+}
+
+static lks_status_t check_agreement(lks_exchange_t *exchange, const lks_exchange_bucket_t *buckets,
+                                    size_t count)
+{
+    int64_t mine = digest(buckets, count), extremes[2] = {mine, -mine};
+    LKS_TRY(lks_comm_all_reduce(exchange->comm, extremes, extremes, 2, LKS_DTYPE_I64,
+                                LKS_REDUCE_MAX, NULL));
+    if (extremes[0] != -extremes[1]) {
+        lks_comm_abort(exchange->comm, "gradient buckets differ between ranks");
+        return lks_abort_state_check(&exchange->host->aborted, "gradient exchange");
+    }
+    return LKS_OK;
+}
+
+lks_status_t lks_exchange_set_buckets(lks_exchange_t *exchange,
+                                      const lks_exchange_bucket_t *buckets, size_t count)
+{
+    lks_exchange_bucket_t *copy = calloc(count ? count : 1, sizeof *copy);
+    if (!copy) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "%zu gradient buckets: out of memory", count);
+    }
+    memcpy(copy, buckets, count * sizeof *copy);
+    lks_status_t status = check_agreement(exchange, buckets, count);
+    if (status != LKS_OK) {
+        free(copy);
+        return status;
+    }
+    free(exchange->buckets);
+    exchange->buckets = copy;
+    exchange->count = count;
+    exchange->steps = exchange->posted = exchange->done = 0;
+    slot_t *slot = own_slot(exchange);
+    slot->buckets = copy;
+    atomic_store(&slot->posted, 0);
+    atomic_store(&slot->done, 0);
+    return lks_comm_barrier(exchange->comm);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* exchange.h - gradient buckets that are reduced over all ranks while the ranks go on computing.
+ * Every step, each rank posts its buckets in the same order as they fill up. Posting never waits: it lets the peers
+ * see the bucket and does this rank's part of the buckets that all have posted by now. At the end of the step a rank
+ * waits for what is left.
+ * Of each bucket a rank reduces one part, straight from its peers' memory. It puts the result into everybody's bucket
+ * or hands it, block by block while it is in the cache, to `take` (the optimizer). So a rank writes its peers' memory
+ * between its first post and the end of lks_exchange_finish, on every rank.
+ * Life:    create (all ranks of a communicator together) -> [set_buckets -> steps] ... -> destroy.
+ * Threads: belongs to the thread of its rank, as the communicator does. */
+#ifndef LOCKSTEP_COLLECTIVES_EXCHANGE_H
+#define LOCKSTEP_COLLECTIVES_EXCHANGE_H
+
+#include <lockstep/comm.h>
+
+typedef struct lks_exchange lks_exchange_t;
+
+/** One bucket of this rank. */
+typedef struct lks_exchange_bucket {
+    void *data; /* count elements; borrowed until the next set_buckets or destroy */
+    size_t count;
+    lks_dtype_t dtype;
+} lks_exchange_bucket_t;
+
+typedef struct lks_exchange_config {
+    lks_reduce_op_t op;
+    /* Gets elements [first, first + count) of the result of a bucket, as numbers (float32 for 16-bit floats). NULL: the
+     * results go into every rank's bucket. */
+    void (*take)(void *context, size_t bucket, size_t first, size_t count, const void *numbers);
+    void *context;
+} lks_exchange_config_t;
+
+/** Called by all ranks. `comm` is borrowed. Errors: UNSUPPORTED (the backend has no host memory), NO_MEMORY, ABORTED. */
+LKS_NODISCARD lks_status_t lks_exchange_create(lks_comm_t *comm,
+                                               const lks_exchange_config_t *config,
+                                               lks_exchange_t **out);
+
+/** Ends the job on the other ranks, as destroying the communicator does, unless all have finished. NULL does nothing. */
+void lks_exchange_destroy(lks_exchange_t *exchange);
+
+/** Called by all ranks, between steps, with buckets of the same counts and dtypes in the same order.
+ *  Errors: ABORTED (they differ; the sentence says where), NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_exchange_set_buckets(lks_exchange_t *exchange,
+                                                    const lks_exchange_bucket_t *buckets,
+                                                    size_t count);
+
+/** Bucket `bucket`, the next in order, is complete on this rank. Errors: ABORTED. */
+LKS_NODISCARD lks_status_t lks_exchange_post(lks_exchange_t *exchange, size_t bucket);
+
+/** Waits until all buckets are reduced by all ranks, and begins the next step. Every bucket was posted.
+ *  Errors: ABORTED (a rank failed or did not come). On return no peer touches this rank's memory. */
+LKS_NODISCARD lks_status_t lks_exchange_finish(lks_exchange_t *exchange);
+
+#endif
