@@ -55,7 +55,8 @@ typedef enum { POSTED, DONE } counter_t;
 static uint64_t counter(const lks_exchange_t *exchange, int local, counter_t which)
 {
     slot_t *slot = &exchange->shared->slots[local];
-    return atomic_load_explicit(which == POSTED ? &slot->posted : &slot->done, memory_order_acquire);
+    return atomic_load_explicit(which == POSTED ? &slot->posted : &slot->done,
+                                memory_order_acquire);
 }
 
 /* What all ranks' counters have reached. */
@@ -146,49 +147,75 @@ static void tell(const lks_exchange_t *exchange)
 
 /* --- this rank's part of a bucket --------------------------------------------------------------- */
 
-typedef struct taking {
-    const lks_exchange_t *exchange;
-    size_t bucket, first;
-} taking_t;
+typedef struct part {
+    lks_exchange_t *exchange;
+    size_t bucket, first, count; /* elements of the bucket */
+} part_t;
 
 static void take_part(void *context, size_t first, size_t count, const void *numbers)
 {
-    const taking_t *taking = context;
-    const lks_exchange_config_t *config = &taking->exchange->config;
-    config->take(config->context, taking->bucket, taking->first + first, count, numbers);
+    const part_t *part = context;
+    const lks_exchange_config_t *config = &part->exchange->config;
+    config->take(config->context, part->bucket, first, count, numbers);
 }
 
-/* Parts are whole cache lines. */
+/* Piece `index` of `pieces` of [first, first + count): whole cache lines. */
+static part_t cut(const part_t *whole, size_t index, size_t pieces)
+{
+    size_t size = lks_dtype_size(whole->exchange->buckets[whole->bucket].dtype);
+    size_t grain = CACHE_LINE / size;
+    size_t lines = whole->count / grain + (whole->count % grain != 0);
+    size_t each = (lines + pieces - 1) / pieces * grain, skip = each * index;
+    part_t part = *whole;
+    skip = skip < whole->count ? skip : whole->count;
+    part.first += skip;
+    part.count = whole->count - skip < each ? whole->count - skip : each;
+    return part;
+}
+
+static void reduce_piece(void *job, size_t index, size_t threads)
+{
+    const part_t *whole = job;
+    part_t part = cut(whole, index, threads);
+    lks_exchange_t *exchange = part.exchange;
+    const lks_exchange_bucket_t *own = &exchange->buckets[part.bucket];
+    const void *const own_source[] = {own->data};
+    bool takes = exchange->config.take != NULL;
+    if (part.count == 0 || (own->reduced && !takes)) {
+        return;
+    }
+    lks_reduce(&(lks_reduction_t){
+        .dtype = own->dtype,
+        .op = own->reduced ? LKS_REDUCE_SUM : exchange->config.op,
+        .first = part.first,
+        .count = part.count,
+        .sources = own->reduced ? own_source : exchange->sources,
+        .source_count = own->reduced ? 1 : exchange->comm->local_size,
+        .targets = exchange->targets,
+        .target_count = takes ? 0 : exchange->comm->local_size,
+        .divisor = exchange->comm->world_size,
+        .take = takes ? take_part : NULL,
+        .take_context = &part,
+    });
+}
+
+/* This rank's part, on all threads it has. */
 static void reduce_part(lks_exchange_t *exchange, size_t bucket)
 {
     const lks_comm_t *comm = exchange->comm;
     const lks_exchange_bucket_t *own = &exchange->buckets[bucket];
-    size_t size = lks_dtype_size(own->dtype), grain = CACHE_LINE / size;
-    size_t ranks = (size_t)comm->local_size, index = (size_t)(comm->rank - comm->local_first);
-    size_t lines = own->count / grain + (own->count % grain != 0);
-    size_t part = (lines + ranks - 1) / ranks * grain, first = part * index;
-    if (first >= own->count) {
-        return;
+    for (int i = 0; i < comm->local_size; i++) {
+        exchange->targets[i] = exchange->shared->slots[i].buckets[bucket].data;
+        exchange->sources[i] = exchange->targets[i];
     }
-    size_t left = own->count - first;
-    for (size_t i = 0; i < ranks; i++) {
-        char *data = exchange->shared->slots[i].buckets[bucket].data;
-        exchange->sources[i] = data + first * size;
-        exchange->targets[i] = data + first * size;
+    part_t all = {exchange, bucket, 0, own->count};
+    part_t part = cut(&all, (size_t)(comm->rank - comm->local_first), (size_t)comm->local_size);
+    size_t bytes = part.count * lks_dtype_size(own->dtype) * (size_t)comm->local_size;
+    if (exchange->config.spread) {
+        exchange->config.spread(exchange->config.context, bytes, reduce_piece, &part);
+    } else {
+        reduce_piece(&part, 0, 1);
     }
-    taking_t taking = {exchange, bucket, first};
-    lks_reduce(&(lks_reduction_t){
-        .dtype = own->dtype,
-        .op = exchange->config.op,
-        .count = left < part ? left : part,
-        .sources = exchange->sources,
-        .source_count = comm->local_size,
-        .targets = exchange->targets,
-        .target_count = exchange->config.take ? 0 : comm->local_size,
-        .divisor = comm->world_size,
-        .take = exchange->config.take ? take_part : NULL,
-        .take_context = &taking,
-    });
 }
 
 static lks_status_t work(lks_exchange_t *exchange)

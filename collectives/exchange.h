@@ -12,6 +12,7 @@
 #define LOCKSTEP_COLLECTIVES_EXCHANGE_H
 
 #include <lockstep/comm.h>
+#include <stdbool.h>
 
 typedef struct lks_exchange lks_exchange_t;
 
@@ -20,6 +21,7 @@ typedef struct lks_exchange_bucket {
     void *data; /* count elements; borrowed until the next set_buckets or destroy */
     size_t count;
     lks_dtype_t dtype;
+    bool reduced; /* every rank's bucket holds the result already: parts are only handed out */
 } lks_exchange_bucket_t;
 
 typedef struct lks_exchange_config {
@@ -28,6 +30,10 @@ typedef struct lks_exchange_config {
      * results go into every rank's bucket. */
     void (*take)(void *context, size_t bucket, size_t first, size_t count, const void *numbers);
     void *context;
+    /* Runs `run(job, index, threads)` for every index below `threads` and waits, `work` being the bytes it moves; `take`
+     * may then be called by several threads at once. NULL: the rank's thread does it alone. */
+    void (*spread)(void *context, size_t work, void (*run)(void *job, size_t index, size_t threads),
+                   void *job);
 } lks_exchange_config_t;
 
 /** Called by all ranks. `comm` is borrowed. Errors: UNSUPPORTED (the backend has no host memory), NO_MEMORY, ABORTED. */

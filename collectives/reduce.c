@@ -120,12 +120,24 @@ static void divide(walk_t *walk)
     }
 }
 
+/* To the dtype and back: what is taken are the bits that a target would have. */
+static void round_numbers(walk_t *walk)
+{
+    if (walk->loops->store) {
+        unsigned char *elements = walk->blocks[1];
+        walk->loops->store(elements, walk->entries[0], walk->numbers);
+        walk->loops->load(walk->blocks[0], elements, walk->numbers);
+        walk->entries[0] = walk->blocks[0];
+    }
+}
+
 static void reduce_block(walk_t *walk)
 {
     const lks_reduction_t *reduction = walk->reduction;
     int done = fold_sources(walk);
     divide(walk);
     if (reduction->take) {
+        round_numbers(walk);
         reduction->take(reduction->take_context, walk->first, walk->count, walk->entries[0]);
     }
     for (int i = done; i < reduction->target_count; i++) {
@@ -155,9 +167,9 @@ void lks_reduce(const lks_reduction_t *reduction)
         .converts_out = loops->store && !reduction->partial_targets,
         .blocks = blocks,
     };
-    size_t block = BLOCK_BYTES / partial;
-    for (; walk.first < reduction->count; walk.first += walk.count) {
-        size_t left = reduction->count - walk.first;
+    size_t block = BLOCK_BYTES / partial, end = reduction->first + reduction->count;
+    for (walk.first = reduction->first; walk.first < end; walk.first += walk.count) {
+        size_t left = end - walk.first;
         walk.count = left < block ? left : block;
         walk.numbers = walk.count * loops->numbers;
         reduce_block(&walk);

@@ -14,8 +14,8 @@
  *  neither rounded to the dtype nor divided. */
 typedef struct lks_reduction {
     lks_dtype_t dtype;
-    lks_reduce_op_t op; /* one that lks_reduce_supports */
-    size_t count;       /* elements of each buffer */
+    lks_reduce_op_t op;  /* one that lks_reduce_supports */
+    size_t first, count; /* elements of each buffer: `count` from `first` on */
     const void *const *sources;
     int source_count; /* at least 1 */
     bool partial_sources;
@@ -23,8 +23,8 @@ typedef struct lks_reduction {
     int target_count; /* at least 1, or 0 with `take` */
     bool partial_targets;
     int divisor; /* of AVG; 0: source_count. Not used for partial targets */
-    /* In place of targets: gets the results as numbers, `count` elements from element `first` on, block by block
-     * while they are in the cache. */
+    /* In place of targets: gets the results, rounded to the dtype, as numbers: `count` elements from element `first`
+     * on, block by block while they are in the cache. */
     void (*take)(void *context, size_t first, size_t count, const void *numbers);
     void *take_context;
 } lks_reduction_t;

@@ -8,14 +8,16 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 struct lks_optim {
     const lks_optim_kind_ops_t *ops;
     lks_optim_config_t config;
-    const lks_module_t *module;
-    lks_tensor_t values, grads; /* the module's, flat; no tensor where it has no parameters */
-    size_t count;               /* elements of each */
+    lks_device_t *device;       /* where the states are */
+    lks_tensor_t *layout;       /* of each parameter in the flat blocks; ndim -1 for a buffer */
+    lks_tensor_t values, grads; /* the module's, flat; no tensor without one */
+    size_t count;               /* elements of each block */
     size_t state_count;
     lks_tensor_t state[LKS_OPTIM_STATES_MAX];
     int64_t steps;
@@ -85,10 +87,9 @@ static lks_status_t grow_state(lks_optim_t *optim, const lks_optim_config_t *con
         lks_tensor_t *state = &optim->state[optim->state_count];
         if (optim->count > 0) {
             const int64_t shape[] = {(int64_t)optim->count};
-            lks_device_t *device = lks_storage_device(optim->values.storage);
-            LKS_TRY(lks_tensor_create(device, LKS_DTYPE_F32, 1, shape, state));
-            lks_status_t status =
-                lks_device_fill(device, lks_tensor_data(state), 0, lks_tensor_nbytes(state), NULL);
+            LKS_TRY(lks_tensor_create(optim->device, LKS_DTYPE_F32, 1, shape, state));
+            lks_status_t status = lks_device_fill(optim->device, lks_tensor_data(state), 0,
+                                                  lks_tensor_nbytes(state), NULL);
             if (status != LKS_OK) {
                 lks_tensor_release(state);
                 return status;
@@ -99,24 +100,26 @@ static lks_status_t grow_state(lks_optim_t *optim, const lks_optim_config_t *con
     return LKS_OK;
 }
 
-lks_status_t lks_optim_create(const lks_optim_config_t *config, lks_module_t *module,
-                              lks_optim_t **out)
+lks_status_t lks_optim_create_flat(const lks_optim_config_t *config, lks_device_t *device,
+                                   const lks_tensor_t *layout, size_t params, size_t count,
+                                   lks_optim_t **out)
 {
     LKS_TRY(lks_optim_config_check(config));
     lks_optim_t *optim = malloc(sizeof *optim);
-    if (!optim) {
+    lks_tensor_t *copy = malloc((params ? params : 1) * sizeof *copy);
+    if (!optim || !copy) {
+        free(optim);
+        free(copy);
         return lks_fail(LKS_ERR_NO_MEMORY, "optimizer: out of memory");
     }
-    *optim = (lks_optim_t){
-        .ops = kinds[config->kind],
-        .config = *config,
-        .module = module,
-        .values = lks_module_flat_values(module),
-        .grads = lks_module_flat_grads(module),
-    };
-    if (optim->values.storage) {
-        optim->count = (size_t)lks_tensor_numel(&optim->values);
+    if (params > 0) {
+        memcpy(copy, layout, params * sizeof *copy);
     }
+    *optim = (lks_optim_t){.ops = kinds[config->kind],
+                           .config = *config,
+                           .device = device,
+                           .layout = copy,
+                           .count = count};
     lks_status_t status = grow_state(optim, config);
     if (status != LKS_OK) {
         lks_optim_destroy(optim);
@@ -124,6 +127,53 @@ lks_status_t lks_optim_create(const lks_optim_config_t *config, lks_module_t *mo
     }
     *out = optim;
     return LKS_OK;
+}
+
+lks_status_t lks_optim_create(const lks_optim_config_t *config, lks_module_t *module,
+                              lks_optim_t **out)
+{
+    lks_tensor_t values = lks_module_flat_values(module);
+    size_t params = lks_module_param_count(module), count = 0;
+    lks_tensor_t *layout = calloc(params ? params : 1, sizeof *layout);
+    if (!layout) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "optimizer: out of memory");
+    }
+    for (size_t i = 0; i < params; i++) {
+        const lks_param_t *param = lks_module_param(module, i);
+        if (param->kind == LKS_PARAM_WEIGHT) {
+            layout[i] = param->value;
+            layout[i].offset -= values.offset;
+        } else {
+            layout[i].ndim = -1;
+        }
+    }
+    lks_device_t *device = lks_device_host();
+    if (values.storage) {
+        count = (size_t)lks_tensor_numel(&values);
+        device = lks_storage_device(values.storage);
+    }
+    lks_status_t status = lks_optim_create_flat(config, device, layout, params, count, out);
+    free(layout);
+    if (status == LKS_OK) {
+        (*out)->values = values;
+        (*out)->grads = lks_module_flat_grads(module);
+    }
+    return status;
+}
+
+void lks_optim_share_state(lks_optim_t *optim, const lks_optim_t *other)
+{
+    for (size_t i = 0; i < other->state_count; i++) {
+        lks_tensor_t before = optim->state[i];
+        optim->state[i] = other->state[i];
+        if (optim->state[i].storage) {
+            lks_storage_retain(optim->state[i].storage);
+        }
+        if (i < optim->state_count && before.storage) {
+            lks_storage_release(before.storage);
+        }
+    }
+    optim->state_count = other->state_count;
 }
 
 void lks_optim_destroy(lks_optim_t *optim)
@@ -134,11 +184,38 @@ void lks_optim_destroy(lks_optim_t *optim)
     for (size_t i = 0; i < optim->state_count; i++) {
         lks_tensor_release(&optim->state[i]);
     }
+    free(optim->layout);
     free(optim);
 }
 
+void lks_optim_begin(lks_optim_t *optim, lks_optim_update_t *update)
+{
+    *update = (lks_optim_update_t){.count = optim->count};
+    optim->ops->prepare(&optim->config, optim->steps + 1, !optim->primed, update);
+    optim->steps++;
+    size_t states = optim->ops->state_count(&optim->config);
+    for (size_t i = 0; i < states && optim->count > 0; i++) {
+        update->state[i] = lks_tensor_data(&optim->state[i]);
+    }
+    optim->primed = optim->primed || (states > 0 && optim->count > 0);
+}
+
+void lks_optim_apply(const lks_optim_t *optim, const lks_kernels_t *kernels,
+                     const lks_optim_update_t *update, float *value, const float *grad,
+                     size_t state, size_t count)
+{
+    lks_optim_update_t part = *update;
+    part.value = value;
+    part.grad = grad;
+    part.count = count;
+    for (size_t i = 0; i < LKS_OPTIM_STATES_MAX; i++) {
+        part.state[i] = update->state[i] ? update->state[i] + state : NULL;
+    }
+    optim->ops->run(kernels, &part, 0, count);
+}
+
 typedef struct step {
-    const lks_optim_kind_ops_t *ops;
+    const lks_optim_t *optim;
     const lks_kernels_t *kernels;
     lks_optim_update_t update;
 } step_t;
@@ -148,27 +225,21 @@ static void run_part(void *context, size_t index, size_t threads)
     enum { CACHE_LINE = 64 / sizeof(float) };
     const step_t *step = context;
     lks_part_t part = lks_exec_part(step->update.count, CACHE_LINE, index, threads);
-    step->ops->run(step->kernels, &step->update, part.begin, part.end);
+    float *values = lks_tensor_data(&step->optim->values);
+    const float *grads = lks_tensor_data(&step->optim->grads);
+    lks_optim_apply(step->optim, step->kernels, &step->update, values + part.begin,
+                    grads + part.begin, part.begin, part.end - part.begin);
 }
 
 lks_status_t lks_optim_step(lks_optim_t *optim, lks_exec_t *exec)
 {
-    step_t step = {.ops = optim->ops, .kernels = lks_exec_kernels(exec)};
-    step.ops->prepare(&optim->config, optim->steps + 1, !optim->primed, &step.update);
-    optim->steps++;
-    if (optim->count == 0) {
-        return LKS_OK;
+    step_t step = {.optim = optim, .kernels = lks_exec_kernels(exec)};
+    lks_optim_begin(optim, &step.update);
+    if (optim->count > 0) {
+        /* Each state and the value is read and written, the gradient read. */
+        size_t states = optim->ops->state_count(&optim->config);
+        lks_exec_run(exec, optim->count * sizeof(float) * (2 * states + 3), run_part, &step);
     }
-    step.update.value = lks_tensor_data(&optim->values);
-    step.update.grad = lks_tensor_data(&optim->grads);
-    step.update.count = optim->count;
-    size_t states = step.ops->state_count(&optim->config);
-    for (size_t i = 0; i < states; i++) {
-        step.update.state[i] = lks_tensor_data(&optim->state[i]);
-    }
-    /* Each state and the value is read and written, the gradient read. */
-    lks_exec_run(exec, optim->count * sizeof(float) * (2 * states + 3), run_part, &step);
-    optim->primed = optim->primed || states > 0;
     return LKS_OK;
 }
 
@@ -199,12 +270,11 @@ const char *lks_optim_state_name(const lks_optim_t *optim, size_t state)
 
 lks_tensor_t lks_optim_state(const lks_optim_t *optim, size_t state, size_t param)
 {
-    const lks_param_t *of = lks_module_param(optim->module, param);
     lks_tensor_t view = {0};
-    if (of->kind == LKS_PARAM_WEIGHT) {
-        view = of->value; /* the layouts agree; only the block differs */
+    if (optim->layout[param].ndim >= 0) {
+        view = optim->layout[param];
         view.storage = optim->state[state].storage;
-        view.offset = optim->state[state].offset + of->value.offset - optim->values.offset;
+        view.offset += optim->state[state].offset;
     }
     return view;
 }

@@ -39,6 +39,23 @@ typedef struct lks_optim_kind_ops {
                 size_t end);
 } lks_optim_kind_ops_t;
 
+/** An optimizer of values that lie anywhere: it owns the states alone, flat blocks of `count` elements in which
+ *  parameter i has the shape and offset of layout[i] (ndim -1: it is a buffer and has no state). Errors: as lks_optim_create. */
+LKS_NODISCARD lks_status_t lks_optim_create_flat(const lks_optim_config_t *config,
+                                                 lks_device_t *device, const lks_tensor_t *layout,
+                                                 size_t params, size_t count, lks_optim_t **out);
+
+/** Makes the states of `other` also those of `optim`, which are of one layout: replicas of one memory share them, each
+ *  updating its own part of every parameter. Steps are counted apart. */
+void lks_optim_share_state(lks_optim_t *optim, const lks_optim_t *other);
+
+/** A step in parts: begin counts it and fills in the numbers and the states; apply, from any thread, updates
+ *  value[0..count) from grad, `state` being the place of the first in the flat states. */
+void lks_optim_begin(lks_optim_t *optim, lks_optim_update_t *update);
+void lks_optim_apply(const lks_optim_t *optim, const lks_kernels_t *kernels,
+                     const lks_optim_update_t *update, float *value, const float *grad,
+                     size_t state, size_t count);
+
 extern const lks_optim_kind_ops_t lks_optim_sgd, lks_optim_adam, lks_optim_adamw;
 
 /** "<owner>: <name> is <value>; it must be at least 0" unless it is. */

@@ -96,8 +96,8 @@ static lks_status_t train(lks_comm_t *comm, void *context)
 Test(exchange, sums_are_those_of_the_reference)
 {
     static const plan_t plans[] = {
-        {LKS_DTYPE_F32, LKS_REDUCE_SUM, false},  {LKS_DTYPE_F32, LKS_REDUCE_AVG, true},
-        {LKS_DTYPE_F64, LKS_REDUCE_AVG, false},  {LKS_DTYPE_BF16, LKS_REDUCE_AVG, false},
+        {LKS_DTYPE_F32, LKS_REDUCE_SUM, false}, {LKS_DTYPE_F32, LKS_REDUCE_AVG, true},
+        {LKS_DTYPE_F64, LKS_REDUCE_AVG, false}, {LKS_DTYPE_BF16, LKS_REDUCE_AVG, false},
         {LKS_DTYPE_F16, LKS_REDUCE_SUM, false},
     };
     for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {

@@ -215,7 +215,8 @@ Test(reduce, results_can_be_taken_as_numbers)
                                   .take_context = &taken});
     cr_assert(taken.count == COUNT);
     for (size_t i = 0; i < COUNT; i++) {
-        cr_assert(taken.numbers[i] == (lks_bf16_to_f32(a[i]) + lks_bf16_to_f32(b[i])) / 2);
+        float average = (lks_bf16_to_f32(a[i]) + lks_bf16_to_f32(b[i])) / 2;
+        cr_assert(taken.numbers[i] == lks_bf16_to_f32(lks_f32_to_bf16(average)));
     }
 }
 
