@@ -100,6 +100,7 @@ LKS_NODISCARD lks_status_t lks_comm_timeout(const lks_comm_config_t *config, uin
 struct lks_comm {
     const lks_comm_backend_t *backend;
     int rank, world_size;
+    int processes;               /* that the ranks are spread over */
     int local_first, local_size; /* the ranks of this process: local_size from local_first on */
 };
 

@@ -107,34 +107,39 @@ static void end_late(const lks_exchange_t *exchange, counter_t which, uint64_t w
     exchange->comm->backend->abort(exchange->comm, NULL); /* wakes all; the reason is there */
 }
 
-/* Waits until all ranks' counters have reached `wanted`. */
-static lks_status_t wait_for_all(const lks_exchange_t *exchange, counter_t which, uint64_t wanted)
+/* Sleeps until all ranks' counters have reached `wanted` or the job is aborted. This rank counts as a sleeper before it
+ * looks, and whoever advances a counter looks for sleepers after that: one of them sees the other. */
+static void sleep_until(const lks_exchange_t *exchange, counter_t which, uint64_t wanted)
 {
-    lks_comm_host_t *host = exchange->host;
-    uint32_t spin = host->spin;
-    uint64_t deadline = 0;
+    lks_gate_t *gate = &exchange->host->gate;
+    uint64_t deadline = lks_deadline_in(exchange->host->timeout);
+    atomic_fetch_add(&gate->sleepers, 1);
     for (;;) {
-        /* The gate before the counters: a change that is not seen here still opens the gate. */
-        uint32_t closed = atomic_load(&host->gate.value);
-        for (uint32_t i = 0; i <= spin; i++) {
-            if (reached(exchange, which) >= wanted) {
-                return LKS_OK;
-            }
-            if (aborted(exchange)) {
-                return leave(exchange);
-            }
-            if (spin > 0) {
-                lks_pause();
-            }
+        uint32_t closed = atomic_load(&gate->value);
+        if (reached(exchange, which) >= wanted || aborted(exchange)) {
+            break;
         }
-        spin = 0;
-        if (deadline == 0) {
-            deadline = lks_deadline_in(host->timeout);
-        }
-        if (lks_gate_wait_until(&host->gate, closed, 0, deadline) == closed) {
+        if (lks_gate_wait_until(gate, closed, 0, deadline) == closed) {
             end_late(exchange, which, wanted);
         }
     }
+    atomic_fetch_sub(&gate->sleepers, 1);
+}
+
+/* Waits until all ranks' counters have reached `wanted`. */
+static lks_status_t wait_for_all(const lks_exchange_t *exchange, counter_t which, uint64_t wanted)
+{
+    for (uint32_t i = 0; i < exchange->host->spin; i++) {
+        if (reached(exchange, which) >= wanted) {
+            return LKS_OK;
+        }
+        if (aborted(exchange)) {
+            return leave(exchange);
+        }
+        lks_pause();
+    }
+    sleep_until(exchange, which, wanted);
+    return reached(exchange, which) >= wanted ? LKS_OK : leave(exchange);
 }
 
 /* Sleepers look again. */
@@ -371,6 +376,13 @@ static lks_status_t check_agreement(lks_exchange_t *exchange, const lks_exchange
         return lks_abort_state_check(&exchange->host->aborted, "gradient exchange");
     }
     return LKS_OK;
+}
+
+void lks_exchange_set_take(lks_exchange_t *exchange,
+                           void (*take)(void *context, size_t bucket, size_t first, size_t count,
+                                        const void *numbers))
+{
+    exchange->config.take = take;
 }
 
 lks_status_t lks_exchange_set_buckets(lks_exchange_t *exchange,

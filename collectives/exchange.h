@@ -50,6 +50,11 @@ LKS_NODISCARD lks_status_t lks_exchange_set_buckets(lks_exchange_t *exchange,
                                                     const lks_exchange_bucket_t *buckets,
                                                     size_t count);
 
+/** Another `take`, or none, from the next step on; all ranks of a process alike. */
+void lks_exchange_set_take(lks_exchange_t *exchange,
+                           void (*take)(void *context, size_t bucket, size_t first, size_t count,
+                                        const void *numbers));
+
 /** Bucket `bucket`, the next in order, is complete on this rank. Errors: ABORTED. */
 LKS_NODISCARD lks_status_t lks_exchange_post(lks_exchange_t *exchange, size_t bucket);
 

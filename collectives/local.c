@@ -344,6 +344,7 @@ lks_status_t lks_comm_create_local(int world_size, const lks_comm_config_t *conf
             .comm = {.backend = &backend,
                      .rank = i,
                      .world_size = world_size,
+                     .processes = 1,
                      .local_size = world_size},
             .shared = shared,
             .sources = (const void **)pointers,

@@ -57,7 +57,8 @@ lks_status_t lks_comm_create_self(lks_comm_t **out)
     if (!self) {
         return lks_fail(LKS_ERR_NO_MEMORY, "a communicator of 1 rank: out of memory");
     }
-    self->comm = (lks_comm_t){.backend = &backend, .world_size = 1, .local_size = 1};
+    self->comm =
+        (lks_comm_t){.backend = &backend, .world_size = 1, .processes = 1, .local_size = 1};
     lks_abort_state_init(&self->host.aborted);
     self->host.timeout = UINT64_MAX;
     *out = &self->comm;

@@ -17,6 +17,7 @@
 #include <lockstep/optim_dict.h>
 #include <lockstep/rename.h>
 #include <lockstep/replica.h>
+#include <lockstep/replica_group.h>
 #include <lockstep/state_dict.h>
 #include <lockstep/status.h>
 #include <lockstep/tensor.h>

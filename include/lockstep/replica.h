@@ -1,12 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* replica.h - a model on every device, kept in step.
- * A group starts one thread per device. Each thread owns one replica: a communicator rank, the device's math,
- * a copy of the model and of the optimizer. lks_replica_group_run hands all of them the same function;
- * inside it a replica trains as if it were alone and calls the two synchronizing functions below.
- * Failure: the first replica that fails aborts the communicator, so that its peers return too; the caller gets
- *          that first error, with "rank 3: " in front when there are several. A group that failed can only be
- *          destroyed.
- * Threads: a group belongs to the thread that created it; a replica to its own thread. */
+/* replica.h - one copy of a model on one device, kept in step with its peers: what PyTorch's
+ * DistributedDataParallel does. One rank, one replica.
+ *
+ * Bring your own model: register its parameters, run your own forward and backward, and say when a gradient is done.
+ *     lks_replica_create(comm, params, count, &options, &replica);      every rank; values become rank 0's
+ *     for each step:
+ *         lks_replica_begin(replica);
+ *         forward, backward: write the gradient of parameter i to lks_replica_grad(replica, i), then
+ *             lks_replica_grad_ready(replica, i);
+ *         lks_replica_step(replica);           with one of our optimizers, or
+ *         lks_replica_finish(replica);         and your own update from lks_replica_grad, the same on every rank
+ *     lks_replica_destroy(replica);
+ * lks_replica_group (replica_group.h) does the same for a built-in model, with a thread per device.
+ *
+ * Buckets: gradients lie in buckets of about `bucket_bytes`, last parameters first; a gradient is a view into its bucket
+ *     and never copied. A bucket is reduced over all ranks when its gradients are ready on all of them, while backward
+ *     goes on. After the first step buckets follow the order in which rank 0's gradients were ready.
+ * Update: an optimizer of ours updates a bucket as it arrives, each rank a part of it for all ranks of its process, whose
+ *     values and states are one memory. With clipping, or parameters that may be unused, all buckets arrive first.
+ *     So a parameter's value may change once its gradient is ready on all ranks: report it after its last use.
+ * Failure: a rank that fails, disagrees or stays away ends the job: ABORTED on every rank, with the reason.
+ * Threads: a replica belongs to the thread of its rank. */
 #ifndef LOCKSTEP_REPLICA_H
 #define LOCKSTEP_REPLICA_H
 
@@ -15,51 +29,98 @@
 
 LKS_BEGIN_DECLS
 
-/** What a replica's function works with; everything is borrowed from the group. */
+/** One parameter or buffer of the caller's model. Name and shape are copied, the value is borrowed. */
+typedef struct lks_replica_param {
+    const char *name;
+    lks_param_kind_t kind; /**< a buffer (running statistics, say) has no gradient */
+    lks_dtype_t dtype;     /**< of the value and of the gradient; parameters: a float */
+    int ndim;
+    const int64_t *shape; /**< (ndim) */
+    void *value;          /**< host memory, contiguous */
+} lks_replica_param_t;
+
+/** What happens to buffers at the beginning of a step. */
+typedef enum {
+    LKS_BUFFERS_BROADCAST, /**< become rank 0's, as in DistributedDataParallel */
+    LKS_BUFFERS_AVERAGE,   /**< floats become their mean over the ranks, the others rank 0's */
+    LKS_BUFFERS_LEAVE
+} lks_buffer_mode_t;
+
+typedef struct lks_replica_options {
+    size_t bucket_bytes;       /**< 25 MiB */
+    size_t first_bucket_bytes; /**< 1 MiB: the first bucket to be full should be on its way soon */
+    lks_reduce_op_t reduce;    /**< AVG, as in DistributedDataParallel, or SUM */
+    lks_buffer_mode_t buffers; /**< BROADCAST */
+    /** Parameters without a gradient in a step are an error that names them; if set, they count as zero instead, and those
+     *  that no rank used are not updated. Waits for all buckets before the update. false */
+    bool find_unused;
+    /** The same parameters get gradients in every step: which ones are unused is found out in the first. false */
+    bool static_graph;
+    double
+        clip_norm; /**< largest 2-norm of all gradients together (torch.nn.utils.clip_grad_norm_); 0: none */
+    double clip_value; /**< largest magnitude of an element (clip_grad_value_); 0: none */
+    const lks_optim_config_t *optim; /**< NULL: the caller updates */
+} lks_replica_options_t;
+
+LKS_API lks_replica_options_t lks_replica_options_default(void);
+
+struct lks_grad_sync;
+
+/** Everything is borrowed from the replica and read only, but what its pointers point to. */
 typedef struct lks_replica {
     int rank, world_size;
     lks_device_t *device;
     lks_comm_t *comm;
-    lks_exec_t *exec;
-    lks_module_t *module;
-    lks_optim_t *optim; /**< NULL without an optimizer */
+    lks_exec_t *exec;     /**< NULL outside a group */
+    lks_module_t *module; /**< NULL: the model is the caller's */
+    lks_optim_t *optim;   /**< NULL: the caller updates */
+    struct lks_grad_sync *sync;
 } lks_replica_t;
 
-typedef struct lks_replica_config {
-    /** Builds the model's description, once per replica, on its thread. */
-    lks_status_t (*build)(void *context, lks_module_t **out);
-    void *context;
-    const lks_optim_config_t *optim; /**< NULL: no optimizer */
-    uint64_t seed;                   /**< of the initial parameters */
-    size_t threads;                  /**< per replica; 0: one per core of its device */
-} lks_replica_config_t;
+/** Called by all ranks of `comm` (borrowed) with the same parameters in the same order: names, kinds, dtypes and shapes
+ *  are compared, and values and buffers become rank 0's. `options` may be NULL.
+ *  Errors: INVALID_ARG (an option; a parameter that is no float), UNSUPPORTED (our optimizers update float32),
+ *  ABORTED (ranks differ: the sentence names the first difference), NO_MEMORY. */
+LKS_API LKS_NODISCARD lks_status_t lks_replica_create(lks_comm_t *comm,
+                                                      const lks_replica_param_t *params,
+                                                      size_t count,
+                                                      const lks_replica_options_t *options,
+                                                      lks_replica_t **out);
 
-typedef struct lks_replica_group lks_replica_group_t;
+/** Leaves; in the middle of a step this ends the job on the other ranks. NULL does nothing. */
+LKS_API void lks_replica_destroy(lks_replica_t *replica);
 
-/** Starts a replica on every device of the list (borrowed). Rank 0 initializes the parameters from the
- *  seed and broadcasts them. Errors: those of building, NO_MEMORY, IO (no thread). */
-LKS_API LKS_NODISCARD lks_status_t lks_replica_group_create(const lks_device_list_t *devices,
-                                                            const lks_replica_config_t *config,
-                                                            lks_replica_group_t **out);
-LKS_API void lks_replica_group_destroy(lks_replica_group_t *group);
-LKS_API int lks_replica_group_size(const lks_replica_group_t *group);
+/** Begins a step: buffers are made equal, and buckets are rebuilt before the second one. Errors: ABORTED, NO_MEMORY. */
+LKS_API LKS_NODISCARD lks_status_t lks_replica_begin(lks_replica_t *replica);
 
-/** A replica, for looking at between runs (its threads are idle then). */
-LKS_API lks_replica_t *lks_replica_group_get(lks_replica_group_t *group, int rank);
+/** Where the gradient of parameter `param` goes, shape and dtype as the value; NULL for a buffer. Backward writes it
+ *  and adds nothing: what steps without synchronization left is added by lks_replica_grad_ready. Valid until the next
+ *  begin, which may move it. */
+LKS_API void *lks_replica_grad(lks_replica_t *replica, size_t param);
 
-/** Runs `run(replica, context)` on every replica's thread and waits for all.
- *  Errors: the first one of any replica; ABORTED if the group had failed before. */
-LKS_API LKS_NODISCARD lks_status_t lks_replica_group_run(lks_replica_group_t *group,
-                                                         lks_status_t (*run)(lks_replica_t *replica,
-                                                                             void *context),
-                                                         void *context);
+/** The gradient of `param` is complete on this rank. Reduces what all ranks have by now; does not wait.
+ *  Errors: INVALID_ARG (twice in a step, no such parameter, a buffer), ABORTED. */
+LKS_API LKS_NODISCARD lks_status_t lks_replica_grad_ready(lks_replica_t *replica, size_t param);
 
-/** Copies rank 0's parameters, buffers and optimizer state to all replicas. Called by every replica. */
+/** Off: the next steps only accumulate gradients (no_sync in PyTorch); lks_replica_step and finish then exchange and
+ *  update nothing. On again: the next step adds what was accumulated. All ranks alike. */
+LKS_API void lks_replica_set_sync(lks_replica_t *replica, bool sync);
+
+/** Waits until all gradients are reduced over all ranks; they stay until the next step's are written. With an optimizer
+ *  of ours that updates as buckets arrive this is its step, and gradients are undefined afterwards.
+ *  Errors: INVALID_ARG (gradients missing: the sentence names them; ABORTED on the other ranks), ABORTED. */
+LKS_API LKS_NODISCARD lks_status_t lks_replica_finish(lks_replica_t *replica);
+
+/** finish, clipping and the optimizer's update. Errors: as finish; INVALID_ARG (no optimizer). */
+LKS_API LKS_NODISCARD lks_status_t lks_replica_step(lks_replica_t *replica);
+
+/** Scales all gradients, after finish, so that their 2-norm is at most `max_norm`; `norm` gets what it was (may be
+ *  NULL). For the caller's own update. Errors: ABORTED. */
+LKS_API LKS_NODISCARD lks_status_t lks_replica_clip_norm(lks_replica_t *replica, double max_norm,
+                                                         double *norm);
+
+/** Copies rank 0's parameters, buffers and optimizer state to all ranks. Called by all. Errors: ABORTED. */
 LKS_API LKS_NODISCARD lks_status_t lks_replica_broadcast(lks_replica_t *replica);
-
-/** Sums the gradients of all replicas into every replica. Called by every replica, between backward
- *  and step. */
-LKS_API LKS_NODISCARD lks_status_t lks_replica_all_reduce_grads(lks_replica_t *replica);
 
 LKS_END_DECLS
 #endif

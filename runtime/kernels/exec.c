@@ -17,6 +17,8 @@ struct lks_exec {
     bool training;
     lks_exec_position_t position;
     uint64_t generation;
+    lks_status_t (*grad_ready)(void *context, size_t param);
+    void *grad_context;
     lks_scratch_t scratch;
     void *workspace;
     size_t workspace_nbytes;
@@ -94,6 +96,18 @@ void lks_exec_set_position(lks_exec_t *exec, uint64_t seed, uint64_t step, int64
 const lks_exec_position_t *lks_exec_position(const lks_exec_t *exec)
 {
     return &exec->position;
+}
+
+void lks_exec_set_grad_hook(lks_exec_t *exec, lks_status_t (*ready)(void *context, size_t param),
+                            void *context)
+{
+    exec->grad_ready = ready;
+    exec->grad_context = context;
+}
+
+lks_status_t lks_exec_grad_ready(const lks_exec_t *exec, size_t param)
+{
+    return exec->grad_ready ? exec->grad_ready(exec->grad_context, param) : LKS_OK;
 }
 
 void lks_exec_reset(lks_exec_t *exec)

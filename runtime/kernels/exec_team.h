@@ -32,6 +32,12 @@ typedef struct lks_exec_position {
 } lks_exec_position_t;
 const lks_exec_position_t *lks_exec_position(const lks_exec_t *exec);
 
+/** What backward tells when the gradient of a parameter is done, by its index in the module; NULL: nobody listens.
+ *  A failure ends backward. */
+void lks_exec_set_grad_hook(lks_exec_t *exec, lks_status_t (*ready)(void *context, size_t param),
+                            void *context);
+LKS_NODISCARD lks_status_t lks_exec_grad_ready(const lks_exec_t *exec, size_t param);
+
 /** Counts resets: a tensor of scratch is valid while this is what it was when the tensor was made. */
 uint64_t lks_exec_generation(const lks_exec_t *exec);
 

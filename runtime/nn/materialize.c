@@ -79,13 +79,14 @@ static lks_status_t new_block(lks_device_t *device, size_t floats, lks_storage_t
 typedef struct placing {
     lks_param_kind_t kind;
     lks_storage_t *values, *grads; /* grads NULL for buffers */
-    lks_param_t *next;
+    lks_param_t *first, *next;     /* of all parameters */
     int64_t offset;
     lks_strbuf_t *names; /* one behind the other, each with its zero */
 } placing_t;
 
 static void place_slot(placing_t *to, lks_slot_t *slot)
 {
+    slot->param = (size_t)(to->next - to->first);
     lks_param_t *param = to->next++;
     *param = (lks_param_t){.kind = slot->kind};
     lks_tensor_t *value = &param->value;
@@ -136,12 +137,14 @@ static lks_status_t place_all(lks_module_t *root, lks_module_memory_t *memory,
     placing_t to = {.kind = LKS_PARAM_WEIGHT,
                     .values = memory->values,
                     .grads = memory->grads,
+                    .first = memory->params,
                     .next = memory->params,
                     .names = &names};
     lks_status_t status = place(root, "", &to);
     if (status == LKS_OK) {
         to = (placing_t){.kind = LKS_PARAM_BUFFER,
                          .values = memory->buffers,
+                         .first = memory->params,
                          .next = memory->params + weights,
                          .names = &names};
         status = place(root, "", &to);

@@ -148,5 +148,16 @@ lks_status_t lks_module_backward(lks_module_t *module, lks_exec_t *exec,
             lks_shape_format(got, sizeof got, grad_output->ndim, grad_output->shape),
             lks_shape_format(wanted, sizeof wanted, module->output.ndim, module->output.shape));
     }
-    return module->ops->backward(module, exec, grad_output, false, grad_input);
+    LKS_TRY(module->ops->backward(module, exec, grad_output, false, grad_input));
+    return lks_module_report_grads(module, exec);
+}
+
+lks_status_t lks_module_report_grads(const lks_module_t *module, lks_exec_t *exec)
+{
+    for (size_t i = module->slot_count; i-- > 0;) {
+        if (module->slots[i].kind == LKS_PARAM_WEIGHT) {
+            LKS_TRY(lks_exec_grad_ready(exec, module->slots[i].param));
+        }
+    }
+    return LKS_OK;
 }

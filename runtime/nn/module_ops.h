@@ -19,6 +19,7 @@ typedef struct lks_slot {
     int ndim;
     int64_t shape[LKS_SLOT_DIMS_MAX];
     float *value, *grad; /* from materialize on; no grad for a buffer */
+    size_t param;        /* index of lks_module_param; likewise */
 } lks_slot_t;
 
 typedef struct lks_module_ops {
@@ -71,6 +72,10 @@ struct lks_module {
  *  with an lks_module_t. Errors: NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_module_create(const lks_module_ops_t *ops, size_t size,
                                              lks_module_t **out);
+
+/** Tells the exec that the gradients of a layer's own parameters are done: after the layer's backward, which was the
+ *  last to use their values. */
+LKS_NODISCARD lks_status_t lks_module_report_grads(const lks_module_t *module, lks_exec_t *exec);
 
 void lks_module_memory_fini(lks_module_memory_t *memory);
 

@@ -104,6 +104,7 @@ static lks_status_t backward(lks_module_t *module, lks_exec_t *exec,
         if (status != LKS_OK) {
             return lks_error_prefix(status, "module %zu", i);
         }
+        LKS_TRY(lks_module_report_grads(child, exec));
         if (wanted) {
             dy = dx;
         }

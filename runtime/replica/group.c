@@ -2,8 +2,10 @@
 /* group.c - the threads of a replica group and the jobs they are handed.
  * A job is announced by a generation number that the threads wait for; they count down when done. */
 #include "core/thread.h"
+#include "runtime/kernels/exec_team.h"
+#include "runtime/replica/grad_sync.h"
 
-#include <lockstep/replica.h>
+#include <lockstep/replica_group.h>
 
 #include <pthread.h>
 #include <stdio.h>
@@ -66,7 +68,7 @@ static void work(void *context)
         }
     }
     /* What this thread created, it takes down: the exec's team and scratch are bound to its cores. */
-    lks_optim_destroy(worker->replica.optim);
+    lks_grad_sync_destroy(worker->replica.sync);
     lks_module_destroy(worker->replica.module);
     lks_exec_destroy(worker->replica.exec);
 }
@@ -96,18 +98,22 @@ static lks_status_t set_up(lks_replica_t *replica, void *context)
     lks_exec_config_t exec = lks_exec_config_default();
     exec.threads = config->threads;
     LKS_TRY(lks_exec_create(replica->device, &exec, &replica->exec));
+    if (!config->build) {
+        return LKS_OK;
+    }
     LKS_TRY(config->build(config->context, &replica->module));
     LKS_TRY(lks_module_materialize(replica->module, replica->device));
-    if (config->optim) {
-        LKS_TRY(lks_optim_create(config->optim, replica->module, &replica->optim));
-    }
     if (replica->rank == 0) {
         LKS_TRY(lks_module_init(replica->module, config->seed));
     }
-    return lks_replica_broadcast(replica);
+    LKS_TRY(lks_grad_sync_create(replica, NULL, lks_module_param_count(replica->module),
+                                 config->options));
+    lks_exec_set_grad_hook(replica->exec, lks_grad_sync_ready_hook, replica->sync);
+    return LKS_OK;
 }
 
-static lks_status_t start_workers(lks_replica_group_t *group, const lks_device_list_t *devices)
+static lks_status_t start_workers(lks_replica_group_t *group, const lks_device_list_t *devices,
+                                  const lks_replica_config_t *config)
 {
     size_t cores = 0;
     bool exclusive = true;
@@ -121,6 +127,7 @@ static lks_status_t start_workers(lks_replica_group_t *group, const lks_device_l
     }
     lks_comm_config_t comm = lks_comm_config_default();
     comm.cores = exclusive ? cores : 1;
+    comm.timeout = config->timeout > 0 ? config->timeout : comm.timeout;
     lks_status_t status = group->size == 1 ? lks_comm_create_self(comms)
                                            : lks_comm_create_local(group->size, &comm, comms);
     for (int i = 0; i < group->size && status == LKS_OK; i++) {
@@ -156,7 +163,7 @@ lks_status_t lks_replica_group_create(const lks_device_list_t *devices,
     group->workers = workers;
     group->size = (int)size;
     pthread_mutex_init(&group->mutex, NULL);
-    lks_status_t status = start_workers(group, devices);
+    lks_status_t status = start_workers(group, devices, config);
     if (status == LKS_OK) {
         lks_replica_config_t copy = *config;
         status = lks_replica_group_run(group, set_up, &copy);

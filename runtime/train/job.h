@@ -9,7 +9,7 @@
 #include <lockstep/checkpoint.h>
 #include <lockstep/data.h>
 #include <lockstep/lr_scheduler.h>
-#include <lockstep/replica.h>
+#include <lockstep/replica_group.h>
 #include <lockstep/state_dict.h>
 #include <lockstep/trainer.h>
 
@@ -57,7 +57,7 @@ typedef struct lks_job {
 typedef struct lks_replicas_config {
     const char *model, *devices;
     bool bind;
-    const lks_optim_config_t *optim; /* NULL: none */
+    const lks_replica_options_t *options; /* NULL: no optimizer */
     uint64_t seed;
 } lks_replicas_config_t;
 

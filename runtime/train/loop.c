@@ -134,9 +134,9 @@ static lks_status_t train_step(loop_t *loop)
     LKS_TRY(lks_loader_next(loop->loader, &batch));
     double loss;
     int64_t correct;
+    LKS_TRY(lks_replica_begin(replica));
     LKS_TRY(compute_grads(loop, &batch, &loss, &correct));
-    LKS_TRY(lks_replica_all_reduce_grads(replica));
-    LKS_TRY(lks_optim_step(replica->optim, replica->exec));
+    LKS_TRY(lks_replica_step(replica));
 
     const int *stop = replica->rank == 0 ? loop->config->stop : NULL;
     bool asked = stop && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;

@@ -23,7 +23,7 @@ lks_status_t lks_replicas_open(lks_replicas_t *replicas, const lks_replicas_conf
     LKS_TRY(lks_device_list_open(config->devices, &device, &replicas->devices));
     const char *model = config->model;
     lks_replica_config_t replica = {
-        .build = build_model, .context = &model, .optim = config->optim, .seed = config->seed};
+        .build = build_model, .context = &model, .options = config->options, .seed = config->seed};
     return lks_replica_group_create(replicas->devices, &replica, &replicas->group);
 }
 

@@ -107,11 +107,14 @@ static void notify_start(const lks_job_t *job)
 static lks_status_t open_replicas(lks_job_t *job)
 {
     const lks_train_config_t *config = job->config;
+    lks_replica_options_t options = lks_replica_options_default();
+    options.optim = &config->optim;
+    options.reduce = LKS_REDUCE_SUM; /* the loss is the mean over the global batch already */
     const lks_replicas_config_t replicas = {
         .model = config->model,
         .devices = config->devices,
         .bind = config->bind,
-        .optim = &config->optim,
+        .options = &options,
         .seed = config->seed,
     };
     LKS_TRY(lks_replicas_open(&job->replicas, &replicas));

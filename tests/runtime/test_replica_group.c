@@ -2,7 +2,7 @@
 /* Replica groups: every rank runs, the first failure comes back with its rank, nobody waits for the dead. */
 #include "support/support.h"
 
-#include <lockstep/replica.h>
+#include <lockstep/replica_group.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -21,7 +21,9 @@ static setup_t start(const char *devices)
 {
     setup_t setup;
     lks_optim_config_t optim = lks_optim_config_default(LKS_OPTIM_ADAM);
-    lks_replica_config_t config = {.build = build, .optim = &optim, .seed = 42};
+    lks_replica_options_t options = lks_replica_options_default();
+    options.optim = &optim;
+    lks_replica_config_t config = {.build = build, .options = &options, .seed = 42};
     assert_ok(lks_device_list_open(devices, NULL, &setup.devices));
     assert_ok(lks_replica_group_create(setup.devices, &config, &setup.group));
     return setup;
@@ -69,27 +71,47 @@ Test(replica_group, starts_all_ranks_with_rank_0s_parameters)
     stop(&setup);
 }
 
-static lks_status_t set_and_reduce(lks_replica_t *replica, void *context)
+/* One step of a model whose gradients are made up; values follow from the update rule alone. */
+static lks_status_t made_up_step(lks_replica_t *replica, void *context)
 {
     (void)context;
-    lks_tensor_t grads = lks_module_flat_grads(replica->module);
-    float *data = lks_tensor_data(&grads);
-    for (int64_t i = 0; i < lks_tensor_numel(&grads); i++) {
-        data[i] = (float)(replica->rank + 1) * (float)(i % 7);
+    LKS_TRY(lks_replica_begin(replica));
+    for (size_t p = lks_module_param_count(replica->module); p-- > 0;) {
+        const lks_tensor_t *grad = &lks_module_param(replica->module, p)->grad;
+        float *data = lks_tensor_data(grad);
+        for (int64_t i = 0; i < lks_tensor_numel(grad); i++) {
+            data[i] = (float)(replica->rank + 1) * (float)(i % 7);
+        }
+        LKS_TRY(lks_replica_grad_ready(replica, p));
     }
-    return lks_replica_all_reduce_grads(replica);
+    return lks_replica_step(replica);
 }
 
-Test(replica_group, sums_gradients)
+Test(replica_group, updates_every_rank_from_the_mean_gradient)
 {
-    setup_t setup = start("host:4");
-    assert_ok(lks_replica_group_run(setup.group, set_and_reduce, NULL));
+    lks_optim_config_t optim = lks_optim_config_default(LKS_OPTIM_SGD);
+    lks_replica_options_t options = lks_replica_options_default();
+    lks_replica_config_t config = {.build = build, .options = &options, .seed = 42};
+    setup_t setup;
+    optim.lr = 0.5;
+    options.optim = &optim;
+    assert_ok(lks_device_list_open("host:4", NULL, &setup.devices));
+    assert_ok(lks_replica_group_create(setup.devices, &config, &setup.group));
+    const lks_module_t *first = lks_replica_group_get(setup.group, 0)->module;
+    float before[4][12];
+    for (size_t p = 0; p < 4; p++) {
+        const lks_tensor_t *value = &lks_module_param(first, p)->value;
+        memcpy(before[p], lks_tensor_data(value), lks_tensor_nbytes(value));
+    }
+    assert_ok(lks_replica_group_run(setup.group, made_up_step, NULL));
     for (int rank = 0; rank < 4; rank++) {
-        lks_tensor_t grads =
-            lks_module_flat_grads(lks_replica_group_get(setup.group, rank)->module);
-        const float *data = lks_tensor_data(&grads);
-        for (int64_t i = 0; i < lks_tensor_numel(&grads); i++) {
-            cr_assert_float_eq(data[i], 10.0f * (float)(i % 7), 0.0f);
+        const lks_module_t *module = lks_replica_group_get(setup.group, rank)->module;
+        for (size_t p = 0; p < 4; p++) {
+            const lks_tensor_t *value = &lks_module_param(module, p)->value;
+            const float *data = lks_tensor_data(value);
+            for (int64_t i = 0; i < lks_tensor_numel(value); i++) {
+                cr_assert_float_eq(data[i], before[p][i] - 0.5f * 2.5f * (float)(i % 7), 1e-6f);
+            }
         }
     }
     stop(&setup);

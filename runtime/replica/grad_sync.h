@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* grad_sync.h - what the files of a replica share. Reading order: replica.c (life, a step), layout.c (where gradients
+ * lie), grad_sync.c (from gradients that are ready to buckets that are reduced), update.c (from there to parameters),
+ * agree.c (what ranks must have in common). */
+#ifndef LOCKSTEP_RUNTIME_REPLICA_GRAD_SYNC_H
+#define LOCKSTEP_RUNTIME_REPLICA_GRAD_SYNC_H
+
+#include "collectives/backend.h"
+#include "collectives/exchange.h"
+#include "runtime/optim/optim_kind.h"
+
+#include <lockstep/replica.h>
+
+/** One parameter or buffer. */
+typedef struct lks_sync_param {
+    const char *name;
+    lks_param_kind_t kind;
+    lks_dtype_t dtype;
+    int ndim;
+    int64_t shape[LKS_MAX_NDIM];
+    size_t count;  /* elements */
+    size_t padded; /* elements up to the next cache line: what it takes in a bucket */
+    void *value;
+    size_t state; /* of its first element in the optimizer's flat states */
+
+    /* A buffer has none of these. */
+    size_t bucket, first; /* place in the bucket, in elements */
+    char *grad;
+    char *accumulated; /* what steps without synchronization added up; valid if `pending` */
+    bool pending;      /* has something accumulated */
+    bool ready;        /* in this step */
+    bool used;         /* in this step, by any rank (find_unused) */
+    bool absent;       /* static graph: this rank never has a gradient for it */
+    bool dead;         /* static graph: nor has any other */
+} lks_sync_param_t;
+
+/** A run of a bucket whose values are contiguous, too. */
+typedef struct lks_sync_piece {
+    size_t first, count; /* elements of the bucket */
+    size_t param;        /* the first of them */
+    char *value;
+    size_t state;
+} lks_sync_piece_t;
+
+typedef struct lks_sync_bucket {
+    size_t pending;                   /* gradients not ready yet in this step */
+    size_t first_piece, piece_count;  /* of the sync's pieces, in order */
+} lks_sync_bucket_t;
+
+typedef struct lks_grad_sync lks_grad_sync_t;
+struct lks_grad_sync {
+    lks_replica_t *replica; /* whose it is */
+    lks_replica_options_t options;
+    lks_optim_config_t optim_config; /* what options.optim points to */
+    const lks_kernels_t *kernels;
+
+    lks_sync_param_t *params; /* (param_count) */
+    size_t param_count;
+    char *names; /* what params[].name point into */
+    size_t state_count; /* elements of the optimizer's flat states */
+
+    /* Gradients: the module's block, or one of our own. */
+    bool borrowed_grads;
+    char *grads, *accumulated; /* same layout; accumulated is made when it is needed */
+    size_t grads_nbytes;
+
+    lks_exchange_t *exchange;
+    lks_exchange_bucket_t *exchange_buckets; /* (bucket_count) */
+    lks_sync_bucket_t *buckets;              /* (bucket_count) */
+    size_t bucket_count, next_bucket;
+    lks_sync_piece_t *pieces; /* one per parameter at most */
+
+    size_t *order; /* (param_count): the gradients' order that the buckets follow; `weights` of them */
+    size_t *seen;  /* (param_count): the order of this step */
+    size_t weights, seen_count;
+
+    lks_grad_sync_t **peers; /* (local_size): the ranks of this process */
+    int64_t steps;           /* with synchronization */
+    bool no_sync, rebuilt, fused, updating;
+    bool finding; /* this step finds out which parameters are used */
+    bool *used;   /* (param_count), scratch */
+    lks_optim_update_t update; /* the numbers of this step, while `updating` */
+    float scale;               /* of gradients on their way into an update */
+};
+
+/* --- replica.c ---------------------------------------------------------------------------------- */
+
+/** Makes replica->sync and, if the options say so, replica->optim. `params` NULL: those of replica->module, whose
+ *  gradients stay where they are. All ranks together. */
+LKS_NODISCARD lks_status_t lks_grad_sync_create(lks_replica_t *replica,
+                                                const lks_replica_param_t *params, size_t count,
+                                                const lks_replica_options_t *options);
+void lks_grad_sync_destroy(lks_grad_sync_t *sync);
+
+/** backward's report, of a module's parameter. */
+lks_status_t lks_grad_sync_ready_hook(void *sync, size_t param);
+
+/* --- layout.c ----------------------------------------------------------------------------------- */
+
+/** Lays buckets and gradients out in `sync->order` and hands the buckets to the exchange. All ranks together. */
+LKS_NODISCARD lks_status_t lks_grad_sync_lay_out(lks_grad_sync_t *sync);
+
+/** Makes the pieces of all buckets anew: parameters that are dead are left out. */
+void lks_grad_sync_cut_pieces(lks_grad_sync_t *sync);
+
+/** After the first step: rank 0's order for all, if it is another one. */
+LKS_NODISCARD lks_status_t lks_grad_sync_rebuild(lks_grad_sync_t *sync);
+
+/** Memory for what is accumulated. */
+LKS_NODISCARD lks_status_t lks_grad_sync_make_accumulated(lks_grad_sync_t *sync);
+
+/* --- grad_sync.c -------------------------------------------------------------------------------- */
+
+/** Flags of a new step. */
+void lks_grad_sync_reset(lks_grad_sync_t *sync);
+
+/** Buckets are handed to the update as they arrive if nothing has to be known before. */
+void lks_grad_sync_choose_path(lks_grad_sync_t *sync);
+
+LKS_NODISCARD lks_status_t lks_grad_sync_finish(lks_grad_sync_t *sync);
+
+/* --- update.c ----------------------------------------------------------------------------------- */
+
+/** lks_exchange_config_t's take: updates the parameters behind elements [first, first + count) of a bucket. */
+void lks_grad_sync_take(void *context, size_t bucket, size_t first, size_t count,
+                        const void *numbers);
+
+/** Updates everything from reduced gradients, this rank its part; then waits for the others. */
+LKS_NODISCARD lks_status_t lks_grad_sync_update(lks_grad_sync_t *sync);
+
+/** The 2-norm of all gradients, reduced. The same on every rank. */
+LKS_NODISCARD lks_status_t lks_grad_sync_norm(lks_grad_sync_t *sync, double *out);
+
+/* --- agree.c ------------------------------------------------------------------------------------ */
+
+/** Compares what ranks registered. Errors: ABORTED (the first difference and its ranks). */
+LKS_NODISCARD lks_status_t lks_grad_sync_compare(lks_grad_sync_t *sync);
+
+/** Values and buffers become rank 0's. */
+LKS_NODISCARD lks_status_t lks_grad_sync_broadcast_values(lks_grad_sync_t *sync);
+
+/** Buffers as the options say. */
+LKS_NODISCARD lks_status_t lks_grad_sync_buffers(lks_grad_sync_t *sync);
+
+/** Optimizer states: one memory in a process, rank 0's everywhere. */
+LKS_NODISCARD lks_status_t lks_grad_sync_share_optim(lks_grad_sync_t *sync);
+
+#endif

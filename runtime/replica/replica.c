@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* replica.c - a replica's life, and its steps. */
+#include "core/checked.h"
+#include "core/strbuf.h"
+#include "runtime/kernels/exec_team.h"
+#include "runtime/replica/grad_sync.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+lks_replica_options_t lks_replica_options_default(void)
+{
+    return (lks_replica_options_t){.bucket_bytes = (size_t)25 << 20,
+                                   .first_bucket_bytes = (size_t)1 << 20,
+                                   .reduce = LKS_REDUCE_AVG};
+}
+
+static lks_status_t out_of_memory(void)
+{
+    return lks_fail(LKS_ERR_NO_MEMORY, "a replica: out of memory");
+}
+
+/* --- what is registered ------------------------------------------------------------------------- */
+
+static lks_status_t check_options(const lks_replica_options_t *options)
+{
+    if (options->bucket_bytes == 0 || options->first_bucket_bytes == 0) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "a bucket of 0 bytes holds no gradient");
+    }
+    if (options->reduce != LKS_REDUCE_AVG && options->reduce != LKS_REDUCE_SUM) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "gradients are averaged or summed, not reduced by %d",
+                        (int)options->reduce);
+    }
+    if (!(options->clip_norm >= 0) || !(options->clip_value >= 0)) {
+        return lks_fail(LKS_ERR_INVALID_ARG,
+                        "gradients clipped to a norm of %g and values of %g; both must be at least 0",
+                        options->clip_norm, options->clip_value);
+    }
+    return LKS_OK;
+}
+
+static lks_status_t check_param(const lks_sync_param_t *param, bool updated)
+{
+    bool weight = param->kind == LKS_PARAM_WEIGHT;
+    bool is_float = param->dtype == LKS_DTYPE_F64 || param->dtype == LKS_DTYPE_F32 ||
+                    param->dtype == LKS_DTYPE_F16 || param->dtype == LKS_DTYPE_BF16;
+    if (weight && !is_float) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "parameter '%s' is %s; parameters are floats",
+                        param->name, lks_dtype_name(param->dtype));
+    }
+    if (weight && updated && param->dtype != LKS_DTYPE_F32) {
+        return lks_fail(LKS_ERR_UNSUPPORTED, "parameter '%s' is %s; optimizers update float32",
+                        param->name, lks_dtype_name(param->dtype));
+    }
+    if (param->count > 0 && !param->value) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "parameter '%s' has no value", param->name);
+    }
+    return LKS_OK;
+}
+
+static lks_status_t fill_param(lks_sync_param_t *to, const lks_replica_param_t *from)
+{
+    int64_t count;
+    size_t size = lks_dtype_size(from->dtype), grain;
+    if (size == 0 || from->ndim < 0 || from->ndim > LKS_MAX_NDIM) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "parameter '%s': dtype %d, %d dimensions", from->name,
+                        (int)from->dtype, from->ndim);
+    }
+    LKS_TRY(lks_shape_numel(from->ndim, from->shape, &count));
+    grain = size < 64 ? 64 / size : 1;
+    *to = (lks_sync_param_t){.name = from->name, /* until it is copied */
+                             .kind = from->kind,
+                             .dtype = from->dtype,
+                             .ndim = from->ndim,
+                             .count = (size_t)count,
+                             .padded = ((size_t)count + grain - 1) / grain * grain,
+                             .value = from->value};
+    memcpy(to->shape, from->shape, (size_t)from->ndim * sizeof *from->shape);
+    return LKS_OK;
+}
+
+static lks_status_t copy_names(lks_grad_sync_t *sync)
+{
+    lks_strbuf_t names = {0};
+    for (size_t i = 0; i < sync->param_count; i++) {
+        lks_strbuf_append(&names, sync->params[i].name, strlen(sync->params[i].name) + 1);
+    }
+    if (!lks_strbuf_ok(&names)) {
+        lks_strbuf_fini(&names);
+        return out_of_memory();
+    }
+    sync->names = names.data;
+    const char *name = names.data;
+    for (size_t i = 0; i < sync->param_count; i++) {
+        sync->params[i].name = name;
+        name += strlen(name) + 1;
+    }
+    return LKS_OK;
+}
+
+static lks_status_t register_params(lks_grad_sync_t *sync, const lks_replica_param_t *params)
+{
+    for (size_t i = 0; i < sync->param_count; i++) {
+        lks_sync_param_t *param = &sync->params[i];
+        LKS_TRY(fill_param(param, &params[i]));
+        LKS_TRY(check_param(param, sync->options.optim != NULL));
+        if (param->kind == LKS_PARAM_WEIGHT) {
+            param->state = sync->state_count;
+            sync->state_count += param->padded;
+            sync->weights++;
+        }
+    }
+    return copy_names(sync);
+}
+
+/* A module's values, gradients and states are one layout. */
+static lks_status_t register_module(lks_grad_sync_t *sync)
+{
+    const lks_module_t *module = sync->replica->module;
+    lks_tensor_t values = lks_module_flat_values(module), grads = lks_module_flat_grads(module);
+    lks_replica_param_t *params = calloc(sync->param_count + 1, sizeof *params);
+    if (!params) {
+        return out_of_memory();
+    }
+    for (size_t i = 0; i < sync->param_count; i++) {
+        const lks_param_t *param = lks_module_param(module, i);
+        params[i] = (lks_replica_param_t){.name = param->name,
+                                          .kind = param->kind,
+                                          .dtype = param->value.dtype,
+                                          .ndim = param->value.ndim,
+                                          .shape = param->value.shape,
+                                          .value = lks_tensor_data(&param->value)};
+    }
+    lks_status_t status = register_params(sync, params);
+    free(params);
+    for (size_t i = 0; i < sync->param_count && status == LKS_OK; i++) {
+        const lks_param_t *param = lks_module_param(module, i);
+        if (param->kind == LKS_PARAM_WEIGHT) {
+            sync->params[i].state = (size_t)(param->value.offset - values.offset);
+            sync->params[i].grad = lks_tensor_data(&param->grad);
+        }
+    }
+    sync->borrowed_grads = true;
+    if (grads.storage) {
+        sync->grads = lks_tensor_data(&grads);
+        sync->grads_nbytes = lks_tensor_nbytes(&grads);
+        sync->state_count = (size_t)lks_tensor_numel(&values);
+    }
+    return status;
+}
+
+/* --- life --------------------------------------------------------------------------------------- */
+
+static lks_status_t make_optim(lks_grad_sync_t *sync)
+{
+    lks_replica_t *replica = sync->replica;
+    if (!sync->options.optim) {
+        return LKS_OK;
+    }
+    sync->optim_config = *sync->options.optim;
+    sync->options.optim = &sync->optim_config;
+    if (replica->module) {
+        return lks_optim_create(&sync->optim_config, replica->module, &replica->optim);
+    }
+    lks_tensor_t *layout = calloc(sync->param_count + 1, sizeof *layout);
+    if (!layout) {
+        return out_of_memory();
+    }
+    for (size_t i = 0; i < sync->param_count; i++) {
+        const lks_sync_param_t *param = &sync->params[i];
+        layout[i].ndim = -1;
+        if (param->kind == LKS_PARAM_WEIGHT) {
+            layout[i] = (lks_tensor_t){
+                .dtype = LKS_DTYPE_F32, .ndim = param->ndim, .offset = (int64_t)param->state};
+            memcpy(layout[i].shape, param->shape, sizeof param->shape);
+            lks_shape_contiguous_stride(param->ndim, param->shape, layout[i].stride);
+        }
+    }
+    lks_status_t status =
+        lks_optim_create_flat(&sync->optim_config, lks_device_host(), layout, sync->param_count,
+                              sync->state_count, &replica->optim);
+    free(layout);
+    return status;
+}
+
+/* Every rank of this process learns where the others' are. */
+static lks_status_t find_peers(lks_grad_sync_t *sync)
+{
+    lks_comm_t *comm = sync->replica->comm;
+    int64_t address = (int64_t)(intptr_t)sync;
+    int64_t *all = calloc((size_t)comm->world_size, sizeof *all);
+    sync->peers = calloc((size_t)comm->local_size, sizeof(lks_grad_sync_t *));
+    if (!all || !sync->peers) {
+        free(all);
+        return out_of_memory();
+    }
+    lks_status_t status = lks_comm_all_gather(comm, &address, all, 1, LKS_DTYPE_I64, NULL);
+    for (int i = 0; i < comm->local_size && status == LKS_OK; i++) {
+        sync->peers[i] = (lks_grad_sync_t *)(intptr_t)all[comm->local_first + i];
+    }
+    free(all);
+    return status;
+}
+
+static void spread(void *context, size_t work, void (*run)(void *job, size_t index, size_t threads),
+                   void *job)
+{
+    const lks_grad_sync_t *sync = context;
+    lks_exec_run(sync->replica->exec, work, run, job);
+}
+
+static lks_status_t set_up(lks_grad_sync_t *sync, const lks_replica_param_t *params)
+{
+    lks_replica_t *replica = sync->replica;
+    const lks_exchange_config_t exchange = {.op = sync->options.reduce,
+                                            .context = sync,
+                                            .spread = replica->exec ? spread : NULL};
+    size_t count = sync->param_count + 1;
+    sync->params = calloc(count, sizeof *sync->params);
+    sync->order = calloc(count, sizeof *sync->order);
+    sync->seen = calloc(count, sizeof *sync->seen);
+    sync->used = calloc(count, sizeof *sync->used);
+    if (!sync->params || !sync->order || !sync->seen || !sync->used) {
+        return out_of_memory();
+    }
+    LKS_TRY(params ? register_params(sync, params) : register_module(sync));
+    LKS_TRY(lks_grad_sync_compare(sync));
+    LKS_TRY(make_optim(sync));
+    LKS_TRY(find_peers(sync));
+    size_t ready = 0;
+    for (size_t i = sync->param_count; i-- > 0;) { /* the last layer's gradients come first */
+        if (sync->params[i].kind == LKS_PARAM_WEIGHT) {
+            sync->order[ready++] = i;
+        }
+    }
+    LKS_TRY(lks_exchange_create(replica->comm, &exchange, &sync->exchange));
+    LKS_TRY(lks_grad_sync_lay_out(sync));
+    LKS_TRY(lks_grad_sync_broadcast_values(sync));
+    LKS_TRY(lks_grad_sync_share_optim(sync));
+    lks_grad_sync_reset(sync);
+    lks_grad_sync_choose_path(sync);
+    return LKS_OK;
+}
+
+lks_status_t lks_grad_sync_create(lks_replica_t *replica, const lks_replica_param_t *params,
+                                  size_t count, const lks_replica_options_t *options)
+{
+    lks_grad_sync_t *sync = calloc(1, sizeof *sync);
+    if (!sync) {
+        return out_of_memory();
+    }
+    *sync = (lks_grad_sync_t){.replica = replica,
+                              .options = options ? *options : lks_replica_options_default(),
+                              .kernels = lks_kernels_get(),
+                              .param_count = count};
+    lks_status_t status = check_options(&sync->options);
+    if (status == LKS_OK) {
+        status = set_up(sync, params);
+    }
+    if (status != LKS_OK) {
+        lks_error_t error = *lks_last_error();
+        lks_comm_abort(replica->comm, error.message);
+        lks_grad_sync_destroy(sync);
+        return lks_error_raise(&error);
+    }
+    replica->sync = sync;
+    return LKS_OK;
+}
+
+void lks_grad_sync_destroy(lks_grad_sync_t *sync)
+{
+    if (!sync) {
+        return;
+    }
+    lks_exchange_destroy(sync->exchange); /* first: then no peer touches the rest */
+    lks_optim_destroy(sync->replica->optim);
+    sync->replica->optim = NULL;
+    if (!sync->borrowed_grads) {
+        lks_device_free(lks_device_host(), sync->grads);
+    }
+    lks_device_free(lks_device_host(), sync->accumulated);
+    free(sync->exchange_buckets);
+    free(sync->buckets);
+    free(sync->pieces);
+    free(sync->params);
+    free(sync->names);
+    free(sync->order);
+    free(sync->seen);
+    free(sync->used);
+    free(sync->peers);
+    free(sync);
+}
+
+lks_status_t lks_replica_create(lks_comm_t *comm, const lks_replica_param_t *params, size_t count,
+                                const lks_replica_options_t *options, lks_replica_t **out)
+{
+    static const lks_replica_param_t none;
+    lks_replica_t *replica = calloc(1, sizeof *replica);
+    if (!replica) {
+        return out_of_memory();
+    }
+    *replica = (lks_replica_t){.rank = lks_comm_rank(comm),
+                               .world_size = lks_comm_world_size(comm),
+                               .device = lks_device_host(),
+                               .comm = comm};
+    lks_status_t status = lks_grad_sync_create(replica, count ? params : &none, count, options);
+    if (status != LKS_OK) {
+        free(replica);
+        return status;
+    }
+    *out = replica;
+    return LKS_OK;
+}
+
+void lks_replica_destroy(lks_replica_t *replica)
+{
+    if (replica) {
+        lks_grad_sync_destroy(replica->sync);
+        free(replica);
+    }
+}
+
+/* --- steps -------------------------------------------------------------------------------------- */
+
+lks_status_t lks_replica_begin(lks_replica_t *replica)
+{
+    lks_grad_sync_t *sync = replica->sync;
+    bool accumulating = false;
+    for (size_t i = 0; i < sync->param_count; i++) {
+        accumulating |= sync->params[i].pending;
+    }
+    if (!sync->no_sync) {
+        LKS_TRY(lks_grad_sync_buffers(sync));
+    }
+    if (sync->steps == 1 && !sync->rebuilt && !accumulating) {
+        LKS_TRY(lks_grad_sync_rebuild(sync));
+        lks_grad_sync_cut_pieces(sync);
+    }
+    lks_grad_sync_reset(sync);
+    lks_grad_sync_choose_path(sync);
+    return LKS_OK;
+}
+
+void *lks_replica_grad(lks_replica_t *replica, size_t param)
+{
+    return param < replica->sync->param_count ? replica->sync->params[param].grad : NULL;
+}
+
+void lks_replica_set_sync(lks_replica_t *replica, bool sync)
+{
+    replica->sync->no_sync = !sync;
+}
+
+lks_status_t lks_replica_finish(lks_replica_t *replica)
+{
+    lks_grad_sync_t *sync = replica->sync;
+    LKS_TRY(lks_grad_sync_finish(sync));
+    sync->steps += !sync->no_sync;
+    return LKS_OK;
+}
+
+/* torch.nn.utils.clip_grad_norm_: min(1, max_norm / (norm + 1e-6)). */
+static double clip_factor(double norm, double max_norm)
+{
+    double factor = max_norm / (norm + 1e-6);
+    return factor > 1 ? 1 : factor; /* a NaN stays */
+}
+
+lks_status_t lks_replica_step(lks_replica_t *replica)
+{
+    lks_grad_sync_t *sync = replica->sync;
+    if (!replica->optim) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "a replica without an optimizer cannot step");
+    }
+    LKS_TRY(lks_replica_finish(replica));
+    if (sync->no_sync || sync->fused) {
+        return LKS_OK;
+    }
+    if (sync->options.clip_norm > 0) {
+        double norm;
+        LKS_TRY(lks_grad_sync_norm(sync, &norm));
+        sync->scale = (float)clip_factor(norm, sync->options.clip_norm);
+    }
+    return lks_grad_sync_update(sync);
+}
+
+static void scale(lks_grad_sync_t *sync, double factor)
+{
+    for (size_t i = 0; i < sync->param_count; i++) {
+        lks_sync_param_t *param = &sync->params[i];
+        for (size_t k = 0; k < param->count && param->kind == LKS_PARAM_WEIGHT; k++) {
+            switch (param->dtype) {
+            case LKS_DTYPE_F64: ((double *)(void *)param->grad)[k] *= factor; break;
+            case LKS_DTYPE_F32: ((float *)(void *)param->grad)[k] *= (float)factor; break;
+            case LKS_DTYPE_F16: {
+                uint16_t *x = (uint16_t *)(void *)param->grad + k;
+                *x = lks_f32_to_f16(lks_f16_to_f32(*x) * (float)factor);
+                break;
+            }
+            default: {
+                uint16_t *x = (uint16_t *)(void *)param->grad + k;
+                *x = lks_f32_to_bf16(lks_bf16_to_f32(*x) * (float)factor);
+                break;
+            }
+            }
+        }
+    }
+}
+
+lks_status_t lks_replica_clip_norm(lks_replica_t *replica, double max_norm, double *norm)
+{
+    double found;
+    LKS_TRY(lks_grad_sync_norm(replica->sync, &found));
+    scale(replica->sync, clip_factor(found, max_norm));
+    if (norm) {
+        *norm = found;
+    }
+    return LKS_OK;
+}
+
+lks_status_t lks_replica_broadcast(lks_replica_t *replica)
+{
+    LKS_TRY(lks_grad_sync_broadcast_values(replica->sync));
+    return lks_grad_sync_share_optim(replica->sync);
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* update.c - from reduced gradients to parameters. A rank updates its part of every bucket with the states that all
+ * ranks of its process share, and copies the new values to its peers. */
+#include "core/isa.h"
+#include "runtime/kernels/exec_team.h"
+#include "runtime/replica/grad_sync.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK = 1024 }; /* floats: stays in the first-level cache */
+
+/* grad x scale, clamped: what clipping leaves of it. */
+static const float *adjusted(const lks_grad_sync_t *sync, const float *grad, size_t count,
+                             float *block)
+{
+    float scale = sync->scale, limit = (float)sync->options.clip_value;
+    if (scale == 1 && limit == 0) {
+        return grad;
+    }
+    for (size_t i = 0; i < count; i++) {
+        block[i] = grad[i] * scale;
+    }
+    for (size_t i = 0; i < count && limit > 0; i++) { /* a NaN stays */
+        block[i] = block[i] > limit ? limit : block[i] < -limit ? -limit : block[i];
+    }
+    return block;
+}
+
+/* At most BLOCK values of one piece, from element `skip` of it on. */
+static void update_run(const lks_grad_sync_t *sync, size_t piece, size_t skip, size_t count,
+                       const float *grad)
+{
+    float block[BLOCK];
+    const lks_sync_piece_t *run = &sync->pieces[piece];
+    const lks_replica_t *replica = sync->replica;
+    float *value = (float *)run->value + skip;
+    lks_optim_apply(replica->optim, sync->kernels, &sync->update, value,
+                    adjusted(sync, grad, count, block), run->state + skip, count);
+    for (int i = 0; i < replica->comm->local_size; i++) {
+        const lks_grad_sync_t *peer = sync->peers[i];
+        if (peer != sync) {
+            memcpy((float *)peer->pieces[piece].value + skip, value, count * sizeof *value);
+        }
+    }
+}
+
+/* The first piece of a bucket that ends behind element `first`. */
+static size_t find_piece(const lks_grad_sync_t *sync, const lks_sync_bucket_t *bucket, size_t first)
+{
+    size_t low = bucket->first_piece, high = low + bucket->piece_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const lks_sync_piece_t *piece = &sync->pieces[middle];
+        if (piece->first + piece->count <= first) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+void lks_grad_sync_take(void *context, size_t bucket, size_t first, size_t count,
+                        const void *numbers)
+{
+    const lks_grad_sync_t *sync = context;
+    const lks_sync_bucket_t *of = &sync->buckets[bucket];
+    const float *grads = numbers;
+    size_t end = first + count, last = of->first_piece + of->piece_count;
+    for (size_t i = find_piece(sync, of, first); i < last && sync->pieces[i].first < end; i++) {
+        const lks_sync_piece_t *piece = &sync->pieces[i];
+        size_t from = piece->first > first ? piece->first : first;
+        size_t to = piece->first + piece->count < end ? piece->first + piece->count : end;
+        if (!sync->finding || sync->params[piece->param].used) {
+            update_run(sync, i, from - piece->first, to - from, grads + (from - first));
+        }
+    }
+}
+
+/* --- when all buckets came first ---------------------------------------------------------------- */
+
+/* This rank's part of a bucket. */
+static lks_part_t own_part(const lks_grad_sync_t *sync, size_t bucket)
+{
+    enum { GRAIN = 16 };
+    const lks_comm_t *comm = sync->replica->comm;
+    return lks_exec_part(sync->exchange_buckets[bucket].count, GRAIN,
+                         (size_t)(comm->rank - comm->local_first), (size_t)comm->local_size);
+}
+
+typedef struct sweep {
+    const lks_grad_sync_t *sync;
+    size_t bucket;
+} sweep_t;
+
+static void sweep_part(void *job, size_t index, size_t threads)
+{
+    enum { GRAIN = 16 };
+    const sweep_t *sweep = job;
+    lks_part_t own = own_part(sweep->sync, sweep->bucket);
+    lks_part_t part = lks_exec_part(own.end - own.begin, GRAIN, index, threads);
+    const float *grads = sweep->sync->exchange_buckets[sweep->bucket].data;
+    for (size_t at = own.begin + part.begin, end = own.begin + part.end; at < end; at += BLOCK) {
+        size_t count = end - at < BLOCK ? end - at : BLOCK;
+        lks_grad_sync_take((void *)sweep->sync, sweep->bucket, at, count, grads + at);
+    }
+}
+
+lks_status_t lks_grad_sync_update(lks_grad_sync_t *sync)
+{
+    lks_optim_begin(sync->replica->optim, &sync->update);
+    for (size_t b = 0; b < sync->bucket_count; b++) {
+        sweep_t sweep = {sync, b};
+        if (sync->replica->exec) {
+            lks_exec_run(sync->replica->exec, sync->exchange_buckets[b].count * sizeof(float) * 4,
+                         sweep_part, &sweep);
+        } else {
+            sweep_part(&sweep, 0, 1);
+        }
+    }
+    return lks_comm_barrier(sync->replica->comm);
+}
+
+/* --- norms -------------------------------------------------------------------------------------- */
+
+static double square_sum(lks_dtype_t dtype, const void *data, size_t first, size_t end)
+{
+    double sum = 0;
+    for (size_t i = first; i < end; i++) {
+        double x;
+        switch (dtype) {
+        case LKS_DTYPE_F64: x = ((const double *)data)[i]; break;
+        case LKS_DTYPE_F16: x = (double)lks_f16_to_f32(((const uint16_t *)data)[i]); break;
+        case LKS_DTYPE_BF16: x = (double)lks_bf16_to_f32(((const uint16_t *)data)[i]); break;
+        default: x = (double)((const float *)data)[i]; break;
+        }
+        sum += x * x;
+    }
+    return sum;
+}
+
+lks_status_t lks_grad_sync_norm(lks_grad_sync_t *sync, double *out)
+{
+    double sum = 0;
+    for (size_t b = 0; b < sync->bucket_count; b++) {
+        const lks_exchange_bucket_t *bucket = &sync->exchange_buckets[b];
+        lks_part_t part = own_part(sync, b);
+        sum += square_sum(bucket->dtype, bucket->data, part.begin, part.end);
+    }
+    /* Every process has all gradients, its ranks' parts make one whole of them. */
+    LKS_TRY(lks_comm_all_reduce(sync->replica->comm, &sum, &sum, 1, LKS_DTYPE_F64, LKS_REDUCE_SUM,
+                                NULL));
+    *out = sqrt(sum / sync->replica->comm->processes);
+    return LKS_OK;
+}
