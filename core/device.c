@@ -11,7 +11,6 @@
 #include <stdlib.h>
 
 struct lks_device_list {
-    lks_topology_t topology;
     lks_device_t *devices; /* (count) */
     size_t count;
 };
@@ -102,15 +101,16 @@ static void name_device(lks_device_t *device, bool numbered)
 }
 
 static void fill_devices(lks_device_list_t *list, const lks_device_spec_t *spec,
-                         const lks_device_backend_t *backend, bool bind)
+                         const lks_device_backend_t *backend, const lks_topology_t *machine,
+                         bool bind)
 {
     for (size_t i = 0; i < list->count; i++) {
-        lks_core_share_t share = lks_topology_share(list->topology.count, i, list->count);
+        lks_core_share_t share = lks_topology_share(machine->core_count, i, list->count);
         lks_device_t *device = &list->devices[i];
         *device = (lks_device_t){
             .backend = backend,
             .index = spec->kind == LKS_DEVICE_CUDA ? spec->indices[i] : i,
-            .cores = list->topology.cores + share.first,
+            .cores = machine->cores + share.first,
             .core_count = share.count,
             .exclusive = share.exclusive,
             .bind = bind,
@@ -124,6 +124,7 @@ lks_status_t lks_device_list_open(const char *text, const lks_device_config_t *c
 {
     lks_device_spec_t spec;
     const lks_device_backend_t *backend = NULL;
+    const lks_topology_t *machine;
     LKS_TRY(lks_device_spec_parse(text, &spec));
     LKS_TRY(resolve(&spec, &backend));
     size_t count = spec.count ? spec.count : 1;
@@ -135,8 +136,9 @@ lks_status_t lks_device_list_open(const char *text, const lks_device_config_t *c
         goto free_list;
     }
     *list = (lks_device_list_t){.devices = devices, .count = count};
-    LKS_GOTO(lks_topology_load(NULL, &list->topology), free_list);
-    fill_devices(list, &spec, backend, config ? config->bind : lks_device_config_default().bind);
+    LKS_GOTO(lks_topology_machine(&machine), free_list);
+    fill_devices(list, &spec, backend, machine,
+                 config ? config->bind : lks_device_config_default().bind);
     *out = list;
     return LKS_OK;
 free_list:
@@ -148,7 +150,6 @@ free_list:
 void lks_device_list_close(lks_device_list_t *list)
 {
     if (list) {
-        lks_topology_fini(&list->topology);
         free(list->devices);
         free(list);
     }

@@ -31,7 +31,7 @@ struct lks_device {
     const lks_device_backend_t *backend;
     char name[32]; /* "host:1" */
     size_t index;  /* within its backend */
-    /* Cores its replica computes on; borrowed from the list. For a GPU: those near it. */
+    /* Cores its replica computes on; the machine's own list. For a GPU: those near it. */
     const lks_core_t *cores;
     size_t core_count;
     bool exclusive, bind;

@@ -4,8 +4,8 @@
  *     auto        the visible GPUs; without one, one host device with all cores
  *     host        one host device        host:N   N host devices, which divide the cores (N up to 4096)
  *     cuda        every visible GPU      cuda:0,2 those two (indices after CUDA_VISIBLE_DEVICES)
- * "host" is the CPU. Opening the first list loads the machine's topology (hwloc, a few ms); nothing else
- * in the library does.
+ * "host" is the CPU. Opening the first list loads the machine's topology (topology.h); but for
+ * lks_topology_machine nothing else in the library does.
  * Threads: a list and its devices are immutable after opening and may be shared; memory calls may come
  * from any thread. */
 #ifndef LOCKSTEP_DEVICE_H

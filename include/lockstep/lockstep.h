@@ -21,6 +21,7 @@
 #include <lockstep/state_dict.h>
 #include <lockstep/status.h>
 #include <lockstep/tensor.h>
+#include <lockstep/topology.h>
 #include <lockstep/trainer.h>
 #include <lockstep/transform.h>
 #include <lockstep/value.h>

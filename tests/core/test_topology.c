@@ -1,7 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_topology.c - how cores are divided among devices. */
+/* test_topology.c - which cores there are to use, and how they are divided among devices. */
 #include "core/topology.h"
 #include "support/support.h"
+
+Test(topology, a_core_is_its_first_allowed_unit)
+{
+    const lks_pu_t pus[] = {
+        {.index = 0, .core = 0},
+        {.index = 8, .core = 0, .allowed = true},
+        {.index = 1, .core = 1},
+        {.index = 9, .core = 1},
+        {.index = 2, .core = 2, .node = 1, .package = 1, .allowed = true},
+        {.index = 10, .core = 2, .node = 1, .package = 1, .allowed = true},
+    };
+    lks_core_t cores[6];
+    cr_assert_eq(lks_topology_usable(pus, 6, cores), 2);
+    cr_assert_eq(cores[0].pu, 8);
+    cr_assert_eq(cores[0].node, 0);
+    cr_assert_eq(cores[1].pu, 2);
+    cr_assert_eq(cores[1].node, 1);
+    cr_assert_eq(cores[1].package, 1);
+    cr_assert_eq(lks_topology_usable(pus + 2, 2, cores), 0);
+    cr_assert_eq(lks_topology_usable(pus, 0, cores), 0);
+}
 
 Test(topology, shares_differ_by_at_most_one_larger_first)
 {

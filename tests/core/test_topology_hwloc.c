@@ -8,12 +8,19 @@
 #include <sched.h>
 #include <stdlib.h>
 
+static const lks_topology_t *this_machine(void)
+{
+    const lks_topology_t *machine;
+    assert_ok(lks_topology_machine(&machine));
+    return machine;
+}
+
 /* The cores of a synthetic machine as (pu, node) pairs. */
 static void check_cores(const char *synthetic, size_t count, const unsigned (*wanted)[2])
 {
     lks_topology_t topology;
     assert_ok(lks_topology_load(synthetic, &topology));
-    cr_assert_eq(topology.count, count, "%s has %zu cores", synthetic, topology.count);
+    cr_assert_eq(topology.core_count, count, "%s has %zu cores", synthetic, topology.core_count);
     for (size_t i = 0; i < count; i++) {
         cr_assert_eq(topology.cores[i].pu, wanted[i][0], "%s: core %zu", synthetic, i);
         cr_assert_eq(topology.cores[i].node, wanted[i][1], "%s: core %zu", synthetic, i);
@@ -51,25 +58,65 @@ Test(topology_hwloc, a_machine_without_cores_has_its_processing_units)
 
 Test(topology_hwloc, nonsense_is_an_invalid_argument)
 {
-    lks_topology_t topology = {.count = 77};
+    lks_topology_t topology = {.core_count = 77};
     assert_fails(lks_topology_load("two cores", &topology), LKS_ERR_INVALID_ARG, "'two cores'");
     assert_fails(lks_topology_load("", &topology), LKS_ERR_INVALID_ARG, "synthetic machine");
     assert_fails(lks_topology_load("core:0", &topology), LKS_ERR_INVALID_ARG, "'core:0'");
-    cr_assert_eq(topology.count, 77);
+    cr_assert_eq(topology.core_count, 77);
+}
+
+Test(topology_hwloc, every_processing_unit_is_listed_with_its_place)
+{
+    static const unsigned wanted[][4] = {/* index, core, node, package */
+                                         {0, 0, 0, 0}, {1, 0, 0, 0}, {2, 1, 1, 0}, {3, 1, 1, 0},
+                                         {4, 2, 2, 1}, {5, 2, 2, 1}, {6, 3, 3, 1}, {7, 3, 3, 1}};
+    lks_topology_t topology;
+    assert_ok(lks_topology_load("pack:2 numa:2(memory=4MB) core:1 pu:2", &topology));
+    cr_assert_eq(topology.pu_count, 8);
+    for (size_t i = 0; i < 8; i++) {
+        const lks_pu_t *pu = &topology.pus[i];
+        cr_assert_eq(pu->index, wanted[i][0]);
+        cr_assert_eq(pu->core, wanted[i][1], "core of unit %zu", i);
+        cr_assert_eq(pu->node, wanted[i][2], "node of unit %zu", i);
+        cr_assert_eq(pu->package, wanted[i][3], "package of unit %zu", i);
+        cr_assert(pu->allowed);
+    }
+    cr_assert_eq(topology.node_count, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert_eq(topology.nodes[i].index, i);
+        cr_assert_eq(topology.nodes[i].memory, 4000000);
+        cr_assert(topology.nodes[i].allowed);
+    }
+    lks_topology_fini(&topology);
+}
+
+Test(topology_hwloc, a_machine_without_cores_counts_its_units)
+{
+    lks_topology_t topology;
+    assert_ok(lks_topology_load("pu:3", &topology));
+    for (unsigned i = 0; i < 3; i++) {
+        cr_assert_eq(topology.pus[i].core, i);
+        cr_assert_eq(topology.pus[i].package, 0);
+    }
+    cr_assert_eq(topology.node_count, 1);
+    lks_topology_fini(&topology);
 }
 
 Test(topology_hwloc, this_machine_has_the_cores_we_may_use)
 {
     cpu_set_t allowed;
     cr_assert_eq(sched_getaffinity(0, sizeof allowed, &allowed), 0);
-    lks_topology_t topology;
-    assert_ok(lks_topology_load(NULL, &topology));
-    cr_assert_geq(topology.count, 1);
-    cr_assert_leq(topology.count, (size_t)CPU_COUNT(&allowed));
-    for (size_t i = 0; i < topology.count; i++) {
-        cr_assert(CPU_ISSET(topology.cores[i].pu, &allowed));
+    const lks_topology_t *machine = this_machine();
+    cr_assert(machine->this_machine);
+    cr_assert_geq(machine->core_count, 1);
+    cr_assert_geq(machine->node_count, 1);
+    cr_assert_leq(machine->core_count, (size_t)CPU_COUNT(&allowed));
+    for (size_t i = 0; i < machine->core_count; i++) {
+        cr_assert(CPU_ISSET(machine->cores[i].pu, &allowed));
     }
-    lks_topology_fini(&topology);
+    for (size_t i = 0; i < machine->pu_count; i++) {
+        cr_assert_eq(machine->pus[i].allowed, CPU_ISSET(machine->pus[i].index, &allowed) != 0);
+    }
 }
 
 /* The last processing unit this process may use. */
@@ -104,11 +151,37 @@ Test(topology_hwloc, the_affinity_mask_is_honoured)
 {
     unsigned only = last_pu();
     confine_process(only);
-    lks_topology_t topology;
-    assert_ok(lks_topology_load(NULL, &topology));
-    cr_assert_eq(topology.count, 1);
-    cr_assert_eq(topology.cores[0].pu, only);
-    lks_topology_fini(&topology);
+    const lks_topology_t *machine = this_machine();
+    cr_assert_eq(machine->core_count, 1);
+    cr_assert_eq(machine->cores[0].pu, only);
+    for (size_t i = 0; i < machine->pu_count; i++) {
+        cr_assert_eq(machine->pus[i].allowed, machine->pus[i].index == only);
+    }
+}
+
+/* Whether hwloc is told that it be this machine or not: nothing is bound where a synthetic one says. */
+static void check_nothing_is_bound(void)
+{
+    cr_assert_eq(setenv("HWLOC_SYNTHETIC", "pack:2 core:4 pu:1", 1), 0);
+    const lks_topology_t *machine = this_machine();
+    cr_assert_eq(machine->core_count, 8);
+    cr_assert_not(machine->this_machine);
+    cpu_set_t before, after;
+    cr_assert_eq(sched_getaffinity(0, sizeof before, &before), 0);
+    assert_fails(lks_topology_bind(machine->cores, 1), LKS_ERR_DEVICE, "another machine");
+    cr_assert_eq(sched_getaffinity(0, sizeof after, &after), 0);
+    cr_assert(CPU_EQUAL(&before, &after));
+}
+
+Test(topology_hwloc, a_synthetic_machine_in_this_ones_place_is_not_bound_to)
+{
+    check_nothing_is_bound();
+}
+
+Test(topology_hwloc, not_even_one_that_claims_to_be_this)
+{
+    cr_assert_eq(setenv("HWLOC_THISSYSTEM", "1", 1), 0);
+    check_nothing_is_bound();
 }
 
 typedef struct bound {
@@ -139,20 +212,17 @@ Test(topology_hwloc, binds_the_calling_thread_alone)
     cr_assert(CPU_EQUAL(&before, &after));
 }
 
-Test(topology_hwloc, binding_does_not_shrink_the_machine_for_later_loads)
+Test(topology_hwloc, binding_does_not_shrink_the_machine)
 {
-    lks_topology_t before, after;
-    assert_ok(lks_topology_load(NULL, &before));
-    assert_ok(lks_topology_bind(before.cores, 1));
-    assert_ok(lks_topology_load(NULL, &after));
-    cr_assert_eq(after.count, before.count);
-    cr_assert_arr_eq(after.cores, before.cores, before.count * sizeof *before.cores);
-    assert_ok(lks_topology_bind(before.cores, before.count));
+    const lks_topology_t *machine = this_machine();
+    size_t count = machine->core_count;
+    assert_ok(lks_topology_bind(machine->cores, 1));
+    cr_assert_eq(this_machine(), machine);
+    cr_assert_eq(machine->core_count, count);
+    assert_ok(lks_topology_bind(machine->cores, count));
     cpu_set_t mask;
     cr_assert_eq(sched_getaffinity(0, sizeof mask, &mask), 0);
-    cr_assert_eq((size_t)CPU_COUNT(&mask), before.count);
-    lks_topology_fini(&before);
-    lks_topology_fini(&after);
+    cr_assert_eq((size_t)CPU_COUNT(&mask), count);
 }
 
 Test(topology_hwloc, binding_to_what_is_not_there_is_a_device_error)
@@ -162,24 +232,22 @@ Test(topology_hwloc, binding_to_what_is_not_there_is_a_device_error)
     assert_fails(lks_topology_bind(&nowhere, 0), LKS_ERR_DEVICE, "cannot bind");
 }
 
-static void load_and_count(void *context)
+static void load(void *context)
 {
-    lks_topology_t topology;
-    if (lks_topology_load(NULL, &topology) == LKS_OK) {
-        *(size_t *)context = topology.count;
-        lks_topology_fini(&topology);
+    if (lks_topology_machine(context) != LKS_OK) {
+        *(const lks_topology_t **)context = NULL;
     }
 }
 
 Test(topology_hwloc, may_be_loaded_by_many_threads_at_once)
 {
-    size_t counts[3] = {0};
+    const lks_topology_t *seen[3];
     lks_thread_t *threads[3];
     for (int i = 0; i < 3; i++) {
-        assert_ok(lks_thread_create("loads", load_and_count, &counts[i], &threads[i]));
+        assert_ok(lks_thread_create("loads", load, &seen[i], &threads[i]));
     }
     for (int i = 0; i < 3; i++) {
         lks_thread_join(threads[i]);
     }
-    cr_assert(counts[0] >= 1 && counts[1] == counts[0] && counts[2] == counts[0]);
+    cr_assert(seen[0] && seen[1] == seen[0] && seen[2] == seen[0]);
 }
