@@ -105,7 +105,8 @@ static void fill_devices(lks_device_list_t *list, const lks_device_spec_t *spec,
                          bool bind)
 {
     for (size_t i = 0; i < list->count; i++) {
-        lks_core_share_t share = lks_topology_share(machine->core_count, i, list->count);
+        lks_core_share_t share =
+            lks_topology_share(machine->cores, machine->core_count, i, list->count);
         lks_device_t *device = &list->devices[i];
         *device = (lks_device_t){
             .backend = backend,

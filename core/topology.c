@@ -16,15 +16,75 @@ size_t lks_topology_usable(const lks_pu_t *pus, size_t count, lks_core_t *out)
     return found;
 }
 
-lks_core_share_t lks_topology_share(size_t cores, size_t share, size_t shares)
+/* --- even division, and places that it should respect --------------------------------------------- */
+
+static lks_core_share_t even_share(size_t count, size_t share, size_t shares)
 {
-    if (shares > cores) {
-        return (lks_core_share_t){.first = share * cores / shares, .count = 1};
+    if (shares > count) {
+        return (lks_core_share_t){.first = share * count / shares, .count = 1};
     }
-    size_t each = cores / shares, larger = cores % shares; /* the first `larger` get one more */
+    size_t each = count / shares, larger = count % shares; /* the first `larger` get one more */
     return (lks_core_share_t){
         .first = share * each + (share < larger ? share : larger),
         .count = each + (share < larger ? 1 : 0),
         .exclusive = true,
     };
+}
+
+typedef bool same_place_t(const lks_core_t *a, const lks_core_t *b);
+
+static bool same_node(const lks_core_t *a, const lks_core_t *b)
+{
+    return a->node == b->node && a->package == b->package;
+}
+
+static bool same_package(const lks_core_t *a, const lks_core_t *b)
+{
+    return a->package == b->package;
+}
+
+/* Behind the last of the cores that are in one place with cores[first]. */
+static size_t place_end(const lks_core_t *cores, size_t count, size_t first, same_place_t *same)
+{
+    size_t end = first + 1;
+    while (end < count && same(&cores[first], &cores[end])) {
+        end++;
+    }
+    return end;
+}
+
+/* How many shares have their middle before core `at`: (2 share + 1) * count / (2 shares) < at. */
+static size_t shares_before(size_t count, size_t shares, size_t at)
+{
+    return (2 * shares * at + count - 1) / (2 * count);
+}
+
+/* Sets *out to the part of `share` when it keeps to its place. Returns whether all can do so without loss. */
+static bool share_in_place(const lks_core_t *cores, size_t count, size_t share, size_t shares,
+                           same_place_t *same, lks_core_share_t *out)
+{
+    for (size_t first = 0, end; first < count; first = end) {
+        end = place_end(cores, count, first, same);
+        size_t before = shares_before(count, shares, first);
+        size_t here = shares_before(count, shares, end) - before;
+        if (here > 0 && (end - first) / here < count / shares) {
+            return false;
+        }
+        if (share >= before && share < before + here) {
+            *out = even_share(end - first, share - before, here);
+            out->first += first;
+        }
+    }
+    return true;
+}
+
+lks_core_share_t lks_topology_share(const lks_core_t *cores, size_t count, size_t share,
+                                    size_t shares)
+{
+    lks_core_share_t in_place;
+    if (shares <= count && (share_in_place(cores, count, share, shares, same_node, &in_place) ||
+                            share_in_place(cores, count, share, shares, same_package, &in_place))) {
+        return in_place;
+    }
+    return even_share(count, share, shares);
 }

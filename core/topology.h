@@ -16,14 +16,21 @@ void lks_topology_fini(lks_topology_t *topology);
  *  Returns their number. */
 size_t lks_topology_usable(const lks_pu_t *pus, size_t count, lks_core_t *out);
 
-/** The part of `share` of `shares`: cores[first, first + count). Parts are contiguous and differ by at most one
- *  core, larger parts first; with more shares than cores, share i gets core i * cores / shares and
- *  `exclusive` is false. */
+/** cores[first, first + count), with `exclusive` nobody else's. */
 typedef struct lks_core_share {
     size_t first, count;
     bool exclusive;
 } lks_core_share_t;
-lks_core_share_t lks_topology_share(size_t cores, size_t share, size_t shares);
+
+/** The part of share number `share` where `shares` divide all cores. Nobody gets fewer than cores / shares, as in an
+ *  even division: the slowest sets the pace. Within that, every share keeps to one NUMA node of one package; if that
+ *  cannot be, to one package; if that cannot be either, it is what an even division gives, larger parts first.
+ *  A share belongs where the middle of its even part is; those of one place divide it evenly. A small place that is the
+ *  middle of none stays unused (fewer cores than there are shares).
+ *  3 shares of 2 nodes with 4 cores get 4, 2, 2; of 2 nodes with 64 cores 43, 43, 42, for 32 would be the pace of all.
+ *  With more shares than cores, share i gets core i * cores / shares, and is not exclusive. */
+lks_core_share_t lks_topology_share(const lks_core_t *cores, size_t count, size_t share,
+                                    size_t shares);
 
 /** Binds the calling thread to one processing unit, or to all of `cores[0..count)`. Errors: DEVICE (also
  *  where the machine is not this one). */

@@ -4,6 +4,7 @@
  *     auto        the visible GPUs; without one, one host device with all cores
  *     host        one host device        host:N   N host devices, which divide the cores (N up to 4096)
  *     cuda        every visible GPU      cuda:0,2 those two (indices after CUDA_VISIBLE_DEVICES)
+ * Host devices keep to one NUMA node each, or to one package, where none of them gets fewer cores for it.
  * "host" is the CPU. Opening the first list loads the machine's topology (topology.h); but for
  * lks_topology_machine nothing else in the library does.
  * Threads: a list and its devices are immutable after opening and may be shared; memory calls may come
