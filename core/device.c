@@ -24,7 +24,7 @@ lks_device_t *lks_device_host(void)
 {
     static const lks_core_t core;
     static lks_device_t host = {
-        .backend = &lks_host_backend, .name = "host", .cores = &core, .core_count = 1};
+        .backend = &lks_host_backend, .name = "host", .cores = &core, .core_count = 1, .node = -1};
     return &host;
 }
 
@@ -101,33 +101,58 @@ static void name_device(lks_device_t *device, bool numbered)
 }
 
 static void fill_devices(lks_device_list_t *list, const lks_device_spec_t *spec,
-                         const lks_device_backend_t *backend, const lks_topology_t *machine,
-                         bool bind)
+                         const lks_device_backend_t *backend, bool bind)
 {
     for (size_t i = 0; i < list->count; i++) {
-        lks_core_share_t share =
-            lks_topology_share(machine->cores, machine->core_count, i, list->count);
+        size_t index = spec->kind == LKS_DEVICE_CUDA ? spec->indices[i] : i;
         lks_device_t *device = &list->devices[i];
         *device = (lks_device_t){
             .backend = backend,
-            .index = spec->kind == LKS_DEVICE_CUDA ? spec->indices[i] : i,
-            .cores = machine->cores + share.first,
-            .core_count = share.count,
-            .exclusive = share.exclusive,
+            .index = index,
             .bind = bind,
+            .node = backend->node ? backend->node(index) : -1,
         };
         name_device(device, spec->count > 0); /* "host" alone has no number */
     }
 }
 
+static lks_status_t give_cores(lks_device_list_t *list, const lks_topology_t *machine, bool near)
+{
+    const lks_core_t *cores = machine->cores;
+    lks_core_share_t *shares = calloc(list->count, sizeof *shares);
+    int *nodes = calloc(list->count, sizeof *nodes);
+    if (!shares || !nodes) {
+        free(shares);
+        free(nodes);
+        return lks_fail(LKS_ERR_NO_MEMORY, "cores of %zu devices: out of memory", list->count);
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        nodes[i] = list->devices[i].node;
+        shares[i] = lks_topology_share(cores, machine->core_count, i, list->count);
+    }
+    if (near) {
+        lks_topology_near(cores, machine->core_count, nodes, list->count, shares);
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        list->devices[i].cores = cores + shares[i].first;
+        list->devices[i].core_count = shares[i].count;
+        list->devices[i].exclusive = shares[i].exclusive;
+    }
+    free(shares);
+    free(nodes);
+    return LKS_OK;
+}
+
 lks_status_t lks_device_list_open(const char *text, const lks_device_config_t *config,
                                   lks_device_list_t **out)
 {
+    const lks_device_config_t used = config ? *config : lks_device_config_default();
     lks_device_spec_t spec;
     const lks_device_backend_t *backend = NULL;
     const lks_topology_t *machine;
     LKS_TRY(lks_device_spec_parse(text, &spec));
     LKS_TRY(resolve(&spec, &backend));
+    LKS_TRY(lks_topology_machine(&machine));
     size_t count = spec.count ? spec.count : 1;
     lks_device_list_t *list = malloc(sizeof *list);
     lks_device_t *devices = calloc(count, sizeof *devices);
@@ -137,9 +162,8 @@ lks_status_t lks_device_list_open(const char *text, const lks_device_config_t *c
         goto free_list;
     }
     *list = (lks_device_list_t){.devices = devices, .count = count};
-    LKS_GOTO(lks_topology_machine(&machine), free_list);
-    fill_devices(list, &spec, backend, machine,
-                 config ? config->bind : lks_device_config_default().bind);
+    fill_devices(list, &spec, backend, used.bind);
+    LKS_GOTO(give_cores(list, machine, backend->node != NULL), free_list);
     *out = list;
     return LKS_OK;
 free_list:
@@ -181,6 +205,16 @@ size_t lks_device_core_count(const lks_device_t *device)
 bool lks_device_cores_exclusive(const lks_device_t *device)
 {
     return device->exclusive;
+}
+
+const lks_core_t *lks_device_cores(const lks_device_t *device)
+{
+    return device->cores;
+}
+
+int lks_device_node(const lks_device_t *device)
+{
+    return device->node;
 }
 
 void lks_device_bind_thread(const lks_device_t *device, size_t core)

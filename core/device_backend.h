@@ -10,12 +10,15 @@
 #include <stdint.h>
 
 /** Of the table below; a leaf library built for another one is refused. */
-#define LKS_DEVICE_BACKEND_VERSION 1
+#define LKS_DEVICE_BACKEND_VERSION 2
 
 typedef struct lks_device_backend {
     const char *name; /* "host" */
     /* Number of devices this machine offers. NULL: as many as asked for (the host). */
     lks_status_t (*count)(size_t *out);
+    /* The NUMA node that device number `index` is attached to; negative: unknown. NULL: the devices are the
+     * cores themselves. */
+    int (*node)(size_t index);
     lks_status_t (*alloc)(lks_device_t *device, size_t nbytes, void **out);
     void (*free)(lks_device_t *device, void *data);
     lks_status_t (*copy)(lks_device_t *to, void *dst, lks_device_t *from, const void *src,
@@ -35,6 +38,7 @@ struct lks_device {
     const lks_core_t *cores;
     size_t core_count;
     bool exclusive, bind;
+    int node; /* the device itself is attached to; negative: unknown, or the host */
 };
 
 extern const lks_device_backend_t lks_host_backend;

@@ -16,7 +16,7 @@ size_t lks_topology_usable(const lks_pu_t *pus, size_t count, lks_core_t *out)
     return found;
 }
 
-/* --- even division, and places that it should respect --------------------------------------------- */
+/* --- host devices: even division, and places that it should respect ------------------------------- */
 
 static lks_core_share_t even_share(size_t count, size_t share, size_t shares)
 {
@@ -87,4 +87,73 @@ lks_core_share_t lks_topology_share(const lks_core_t *cores, size_t count, size_
         return in_place;
     }
     return even_share(count, share, shares);
+}
+
+/* --- GPUs ------------------------------------------------------------------------------------------ */
+
+static bool same_memory(const lks_core_t *a, const lks_core_t *b)
+{
+    return a->node == b->node;
+}
+
+/* Until the end `out` holds the whole node that a GPU has joined; count 0: none yet. */
+static size_t gpus_on(const lks_core_share_t *out, size_t gpus, size_t first)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < gpus; i++) {
+        found += out[i].count > 0 && out[i].first == first;
+    }
+    return found;
+}
+
+static lks_core_share_t own_node(const lks_core_t *cores, size_t count, int node,
+                                 const lks_core_share_t *out, size_t gpus)
+{
+    for (size_t first = 0, end; first < count; first = end) {
+        end = place_end(cores, count, first, same_memory);
+        if (node >= 0 && cores[first].node == (unsigned)node &&
+            gpus_on(out, gpus, first) < end - first) {
+            return (lks_core_share_t){.first = first, .count = end - first};
+        }
+    }
+    return (lks_core_share_t){0};
+}
+
+static lks_core_share_t emptiest_node(const lks_core_t *cores, size_t count,
+                                      const lks_core_share_t *out, size_t gpus)
+{
+    lks_core_share_t best = {0};
+    size_t best_users = 1;
+    for (size_t first = 0, end; first < count; first = end) {
+        end = place_end(cores, count, first, same_memory);
+        size_t users = gpus_on(out, gpus, first) + 1;
+        if ((end - first) * best_users > best.count * users) {
+            best = (lks_core_share_t){.first = first, .count = end - first};
+            best_users = users;
+        }
+    }
+    return best;
+}
+
+void lks_topology_near(const lks_core_t *cores, size_t count, const int *nodes, size_t gpus,
+                       lks_core_share_t *out)
+{
+    for (size_t i = 0; i < gpus; i++) {
+        out[i] = own_node(cores, count, nodes[i], out, i);
+    }
+    for (size_t i = 0; i < gpus; i++) {
+        if (out[i].count == 0) {
+            out[i] = emptiest_node(cores, count, out, gpus);
+        }
+    }
+    for (size_t first = 0, end; first < count; first = end) {
+        end = place_end(cores, count, first, same_memory);
+        size_t here = gpus_on(out, gpus, first), rank = 0;
+        for (size_t i = 0; i < gpus; i++) {
+            if (out[i].first == first) { /* parts of nodes before this one begin before it */
+                out[i] = lks_topology_share(cores + first, end - first, rank++, here);
+                out[i].first += first;
+            }
+        }
+    }
 }

@@ -32,6 +32,13 @@ typedef struct lks_core_share {
 lks_core_share_t lks_topology_share(const lks_core_t *cores, size_t count, size_t share,
                                     size_t shares);
 
+/** The parts for GPUs, out[0..gpus): nodes[i] is the NUMA node that GPU i is attached to, negative where that is unknown.
+ *  The cores of a node are divided among its GPUs, in their order, as above. A GPU that finds no core on its node, because
+ *  none is allowed, as many GPUs as cores are there already, or the node is unknown, joins the node with the most cores
+ *  for each GPU. So parts overlap, and are not exclusive, only where there are more GPUs than cores. */
+void lks_topology_near(const lks_core_t *cores, size_t count, const int *nodes, size_t gpus,
+                       lks_core_share_t *out);
+
 /** Binds the calling thread to one processing unit, or to all of `cores[0..count)`. Errors: DEVICE (also
  *  where the machine is not this one). */
 LKS_NODISCARD lks_status_t lks_topology_bind(const lks_core_t *cores, size_t count);

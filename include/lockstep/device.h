@@ -5,6 +5,7 @@
  *     host        one host device        host:N   N host devices, which divide the cores (N up to 4096)
  *     cuda        every visible GPU      cuda:0,2 those two (indices after CUDA_VISIBLE_DEVICES)
  * Host devices keep to one NUMA node each, or to one package, where none of them gets fewer cores for it.
+ * A GPU's replica computes on cores of the node that the GPU is attached to, which the GPUs of the node divide.
  * "host" is the CPU. Opening the first list loads the machine's topology (topology.h); but for
  * lks_topology_machine nothing else in the library does.
  * Threads: a list and its devices are immutable after opening and may be shared; memory calls may come
@@ -12,9 +13,7 @@
 #ifndef LOCKSTEP_DEVICE_H
 #define LOCKSTEP_DEVICE_H
 
-#include <lockstep/status.h>
-#include <stdbool.h>
-#include <stddef.h>
+#include <lockstep/topology.h>
 
 LKS_BEGIN_DECLS
 
@@ -54,6 +53,13 @@ LKS_API const char *lks_device_name(const lks_device_t *device);
  *  other devices of the list. */
 LKS_API size_t lks_device_core_count(const lks_device_t *device);
 LKS_API bool lks_device_cores_exclusive(const lks_device_t *device);
+
+/** Those cores, in the order of the threads that compute on them, one on each. Valid until the process ends;
+ *  the plain host device's says nothing. */
+LKS_API const lks_core_t *lks_device_cores(const lks_device_t *device);
+
+/** The NUMA node that a GPU is attached to; negative where that is unknown, and for the host. */
+LKS_API int lks_device_node(const lks_device_t *device);
 
 /** Binds the calling thread to the device's core number `core`, counted round and round (SIZE_MAX: to all
  *  of them). Does nothing where the list was opened with `bind` false or the system refuses (logged once

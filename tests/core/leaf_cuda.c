@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* leaf_cuda.c - a make-believe CUDA backend: FAKE_CUDA_DEVICES devices (default 3) whose memory comes from
  * malloc, with the device's number written in front of every block. "none" devices stand for a driver that
- * fails. */
+ * fails. FAKE_CUDA_NODES has one digit for each, the NUMA node it is attached to; unknown where it has none. */
 #include "core/device_backend.h"
 
 #include <stdlib.h>
@@ -30,6 +30,13 @@ static lks_status_t count_devices(size_t *out)
     }
     *out = number ? strtoul(number, NULL, 10) : 3;
     return LKS_OK;
+}
+
+static int get_node(size_t index)
+{
+    const char *nodes = getenv("FAKE_CUDA_NODES");
+    bool known = nodes && index < strlen(nodes) && nodes[index] >= '0' && nodes[index] <= '9';
+    return known ? nodes[index] - '0' : -1;
 }
 
 static lks_status_t allocate(lks_device_t *device, size_t nbytes, void **out)
@@ -75,6 +82,7 @@ const void *lks_leaf_cuda(int version)
     static const lks_device_backend_t table = {
         .name = "cuda",
         .count = count_devices,
+        .node = get_node,
         .alloc = allocate,
         .free = give_back,
         .copy = copy,

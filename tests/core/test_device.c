@@ -185,6 +185,49 @@ Test(device, cuda_takes_the_devices_named_in_their_order)
     cr_assert_null(list);
 }
 
+/* A machine with 4 nodes of 2 cores each, and 8 GPUs, two to a node. */
+static void fake_gpu_node(void)
+{
+    cr_assert_eq(setenv("HWLOC_SYNTHETIC", "pack:2 numa:2 core:2 pu:1", 1), 0);
+    cr_assert_eq(setenv("FAKE_CUDA_NODES", "33221100", 1), 0);
+    fake_cuda("8");
+}
+
+Test(device, gpus_get_cores_of_their_node)
+{
+    fake_gpu_node();
+    static const unsigned wanted[] = {6, 7, 4, 5, 2, 3, 0, 1};
+    lks_device_list_t *list = open_list("cuda");
+    for (unsigned i = 0; i < 8; i++) {
+        lks_device_t *device = lks_device_list_get(list, i);
+        cr_assert_eq(lks_device_core_count(device), 1);
+        cr_assert(lks_device_cores_exclusive(device));
+        cr_assert_eq(lks_device_cores(device)->pu, wanted[i]);
+        cr_assert_eq(lks_device_node(device), 3 - (int)i / 2);
+        cr_assert_eq(lks_device_cores(device)->node, 3 - i / 2);
+    }
+    lks_device_list_close(list);
+}
+
+Test(device, gpus_that_are_not_used_leave_their_cores)
+{
+    fake_gpu_node();
+    lks_device_list_t *list = open_list("cuda:7,1");
+    lks_device_t *device = lks_device_list_get(list, 0);
+    cr_assert_eq(lks_device_node(device), 0);
+    cr_assert_eq(lks_device_core_count(device), 2);
+    cr_assert_eq(lks_device_cores(device)->pu, 0);
+    lks_device_list_close(list);
+}
+
+Test(device, the_host_is_attached_to_no_node)
+{
+    cr_assert_lt(lks_device_node(lks_device_host()), 0);
+    lks_device_list_t *list = open_list("host");
+    cr_assert_lt(lks_device_node(lks_device_list_get(list, 0)), 0);
+    lks_device_list_close(list);
+}
+
 Test(device, memory_calls_reach_the_devices_backend)
 {
     fake_cuda("3");

@@ -191,3 +191,96 @@ Test(topology, no_share_loses_by_keeping_to_its_place)
         }
     }
 }
+
+/* --- GPUs ------------------------------------------------------------------------------------------ */
+
+/* Parts of GPUs as (first, count, exclusive). `nodes` has a digit for each GPU's node, - for unknown. */
+static void check_near(const lks_core_t *cores, size_t count, const char *nodes,
+                       const size_t (*wanted)[3])
+{
+    int numbers[16] = {0};
+    lks_core_share_t got[16];
+    size_t gpus = strlen(nodes);
+    for (size_t i = 0; i < gpus; i++) {
+        numbers[i] = nodes[i] == '-' ? -1 : nodes[i] - '0';
+    }
+    lks_topology_near(cores, count, numbers, gpus, got);
+    for (size_t i = 0; i < gpus; i++) {
+        cr_assert_eq(got[i].first, wanted[i][0], "%s: GPU %zu begins at %zu", nodes, i,
+                     got[i].first);
+        cr_assert_eq(got[i].count, wanted[i][1], "%s: GPU %zu has %zu cores", nodes, i,
+                     got[i].count);
+        cr_assert_eq(got[i].exclusive, wanted[i][2] != 0, "%s: GPU %zu", nodes, i);
+    }
+}
+
+#define check_gpus(synthetic, nodes, ...)                                                          \
+    do {                                                                                           \
+        lks_core_t cores_[CORES_MAX];                                                              \
+        size_t count_ = cores_of(synthetic, cores_);                                               \
+        check_near(cores_, count_, nodes, (const size_t[][3])__VA_ARGS__);                         \
+    } while (0)
+
+Test(topology_near, eight_gpus_divide_the_cores_of_their_four_nodes)
+{
+    check_gpus("pack:2 numa:2 core:16 pu:2", "00112233",
+               {{0, 8, 1},
+                {8, 8, 1},
+                {16, 8, 1},
+                {24, 8, 1},
+                {32, 8, 1},
+                {40, 8, 1},
+                {48, 8, 1},
+                {56, 8, 1}});
+    check_gpus(
+        "pack:2 numa:2 core:3 pu:2", "31203120",
+        {{9, 2, 1}, {3, 2, 1}, {6, 2, 1}, {0, 2, 1}, {11, 1, 1}, {5, 1, 1}, {8, 1, 1}, {2, 1, 1}});
+}
+
+Test(topology_near, a_gpu_has_all_cores_of_its_node_and_no_other)
+{
+    check_gpus("numa:4 core:8 pu:1", "2", {{16, 8, 1}});
+    check_gpus("numa:4 core:8 pu:1", "20", {{16, 8, 1}, {0, 8, 1}});
+}
+
+Test(topology_near, gpus_of_a_node_without_cores_join_the_emptiest)
+{
+    /* only cores of nodes 0 and 1 are allowed */
+    static const lks_core_t cores[] = {
+        {.pu = 0}, {.pu = 1}, {.pu = 2}, {.pu = 3}, {.pu = 8, .node = 1}, {.pu = 9, .node = 1}};
+    check_near(cores, 6, "03", (const size_t[][3]){{0, 2, 1}, {2, 2, 1}});
+    check_near(cores, 6, "30", (const size_t[][3]){{0, 2, 1}, {2, 2, 1}});
+    check_near(cores, 6, "0123", (const size_t[][3]){{0, 2, 1}, {4, 2, 1}, {2, 1, 1}, {3, 1, 1}});
+    check_near(cores, 4, "00112233", /* Slurm gave a part of one node */
+               (const size_t[][3]){{0, 1, 0},
+                                   {0, 1, 0},
+                                   {1, 1, 0},
+                                   {1, 1, 0},
+                                   {2, 1, 0},
+                                   {2, 1, 0},
+                                   {3, 1, 0},
+                                   {3, 1, 0}});
+}
+
+Test(topology_near, gpus_of_unknown_nodes_spread)
+{
+    check_gpus("numa:2 core:4 pu:1", "----", {{0, 2, 1}, {4, 2, 1}, {2, 2, 1}, {6, 2, 1}});
+    check_gpus("core:4 pu:1", "--", {{0, 2, 1}, {2, 2, 1}});
+}
+
+Test(topology_near, gpus_beyond_the_cores_of_their_node_go_elsewhere)
+{
+    check_gpus("numa:2 core:2 pu:1", "000", {{0, 1, 1}, {1, 1, 1}, {2, 2, 1}});
+}
+
+Test(topology_near, more_gpus_than_cores_share_them)
+{
+    check_gpus("core:1 pu:2", "00", {{0, 1, 0}, {0, 1, 0}});
+    check_gpus("numa:2 core:1 pu:2", "001", {{0, 1, 0}, {0, 1, 0}, {1, 1, 1}});
+}
+
+Test(topology_near, a_node_of_two_packages_is_divided_by_package)
+{
+    check_gpus("pack:2 core:4 pu:1", "000", {{0, 4, 1}, {4, 2, 1}, {6, 2, 1}});
+    check_gpus("pack:2 core:4 pu:1", "00", {{0, 4, 1}, {4, 4, 1}});
+}
