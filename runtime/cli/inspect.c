@@ -70,12 +70,6 @@ static void json_ints(const char *key, const int64_t *numbers, int count, bool *
     print_char(stdout, ']');
 }
 
-static void json_flag(const char *key, bool flag, bool *first)
-{
-    json_key(stdout, first, key);
-    (void)print_text(stdout, flag ? "true" : "false");
-}
-
 static void json_stats(const stats_t *stats, bool *first)
 {
     json_key_float(stdout, first, "min", stats->min);
@@ -116,11 +110,11 @@ static lks_status_t json_tensor(void *context, const char *path, size_t nbytes,
     json_key_int(stdout, &first, "storage", (int64_t)tensor->storage);
     json_key_int(stdout, &first, "nbytes", (int64_t)tensor_nbytes(tensor));
     json_key_str(stdout, &first, "device", storage->location);
-    json_flag("requires_grad", tensor->requires_grad, &first);
-    json_flag("parameter", tensor->is_parameter, &first);
+    json_key_bool(stdout, &first, "requires_grad", tensor->requires_grad);
+    json_key_bool(stdout, &first, "parameter", tensor->is_parameter);
     if (tensor->is_conj || tensor->is_neg) {
-        json_flag("conj", tensor->is_conj, &first);
-        json_flag("neg", tensor->is_neg, &first);
+        json_key_bool(stdout, &first, "conj", tensor->is_conj);
+        json_key_bool(stdout, &first, "neg", tensor->is_neg);
     }
     if (has_stats) {
         json_stats(&stats, &first);

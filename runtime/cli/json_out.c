@@ -99,6 +99,12 @@ void json_key_str(FILE *out, bool *first, const char *key, const char *value)
     json_str(out, value);
 }
 
+void json_key_bool(FILE *out, bool *first, const char *key, bool value)
+{
+    json_key(out, first, key);
+    (void)print_text(out, value ? "true" : "false");
+}
+
 void json_key_int(FILE *out, bool *first, const char *key, int64_t value)
 {
     json_key(out, first, key);

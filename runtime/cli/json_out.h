@@ -20,6 +20,7 @@ void json_float(FILE *out, double value);
 void json_key(FILE *out, bool *first, const char *key);
 
 void json_key_str(FILE *out, bool *first, const char *key, const char *value);
+void json_key_bool(FILE *out, bool *first, const char *key, bool value);
 void json_key_int(FILE *out, bool *first, const char *key, int64_t value);
 /** NaN becomes null: "there is none". */
 void json_key_float(FILE *out, bool *first, const char *key, double value);

@@ -147,8 +147,7 @@ static void print_result(const train_flags_t *flags, const lks_train_result_t *r
         json_key_float(stdout, &first, "val_loss", result->val_loss);
         json_key_float(stdout, &first, "val_accuracy", result->val_accuracy);
         json_key_float(stdout, &first, "best_accuracy", result->best_accuracy);
-        json_key(stdout, &first, "interrupted");
-        fputs(result->interrupted ? "true" : "false", stdout);
+        json_key_bool(stdout, &first, "interrupted", result->interrupted);
         json_key_float(stdout, &first, "seconds", result->seconds);
         fputs("}\n", stdout);
         return;
