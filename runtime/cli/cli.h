@@ -14,7 +14,7 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DIFFERS = 3 };
 
 extern const command_t train_command, eval_command, predict_command, inspect_command,
-    verify_command, diff_command, convert_command;
+    verify_command, diff_command, convert_command, devices_command;
 
 /** Prints "lockstep: <sentence>" of this thread's last error and returns the exit code of its status:
  *  2 for INVALID_ARG, 3 for MISMATCH, else 1. */

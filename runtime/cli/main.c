@@ -9,7 +9,7 @@
 
 static const command_t *const commands[] = {
     &train_command,  &eval_command, &predict_command, &inspect_command,
-    &verify_command, &diff_command, &convert_command,
+    &verify_command, &diff_command, &convert_command, &devices_command,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 

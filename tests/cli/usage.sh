@@ -5,10 +5,10 @@ iris=$TEST_DATA/iris.csv
 run --version
 check "version" grep -qE '^lockstep [0-9]+\.[0-9]+\.[0-9]+$' "$out"
 run --help
-for command in train eval predict inspect diff convert; do
+for command in train eval predict inspect verify diff convert devices; do
     check "$command is not in --help" grep -q "^  $command " "$out"
 done
-for command in train eval predict inspect diff convert; do
+for command in train eval predict inspect verify diff convert devices; do
     "$LOCKSTEP" $command --help >"$work/help" 2>"$err"
     check "$command --help failed" test $? -eq 0
     check "$command --help is empty" grep -q "usage: lockstep $command" "$work/help"
