@@ -476,11 +476,10 @@ Test(replica, buffers_are_broadcast_averaged_or_left)
 
 static lks_status_t stall_in_backward(lks_comm_t *comm, void *context)
 {
-    plan_t *plan = context;
+    const plan_t *plan = context;
     model_t *model = malloc(sizeof *model);
     lks_replica_t *replica;
     model_init(model, 0);
-    plan->options.optim = NULL;
     LKS_TRY(lks_replica_create(comm, model->params, PARAMS, &plan->options, &replica));
     LKS_TRY(lks_replica_begin(replica));
     if (lks_comm_rank(comm) == 1) {
