@@ -51,3 +51,32 @@ Test(crc32, parts_of_more_than_four_gigabytes_join)
     }
     cr_assert_eq(lks_crc32_join(lks_crc32(0, "x", 1), second, nbytes), whole);
 }
+
+/* The vectors of RFC 3720, B.4, and the check value of the polynomial. */
+Test(crc32c, is_the_crc_of_iscsi)
+{
+    unsigned char data[32];
+    cr_assert_eq(lks_crc32c(0, "123456789", 9), 0xe3069283u);
+    cr_assert_eq(lks_crc32c(0, NULL, 0), 0);
+    memset(data, 0, sizeof data);
+    cr_assert_eq(lks_crc32c(0, data, sizeof data), 0x8a9136aau);
+    memset(data, 0xff, sizeof data);
+    cr_assert_eq(lks_crc32c(0, data, sizeof data), 0x62a8ab43u);
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] = (unsigned char)i;
+    }
+    cr_assert_eq(lks_crc32c(0, data, sizeof data), 0x46dd794eu);
+}
+
+Test(crc32c, continues_over_pieces_of_any_size)
+{
+    unsigned char data[700];
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] = (unsigned char)(i * 17 + i / 3);
+    }
+    uint32_t whole = lks_crc32c(0, data, sizeof data);
+    for (size_t at = 0; at <= sizeof data; at++) {
+        uint32_t first = lks_crc32c(0, data, at);
+        cr_assert_eq(lks_crc32c(first, data + at, sizeof data - at), whole, "at %zu", at);
+    }
+}
