@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* trainer.c - a job from its settings to its result: data, devices, replicas, weights, loop. */
 #include "runtime/train/job.h"
+#include "runtime/train/output_dir.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,32 +18,6 @@ static lks_progress_t initial_progress(void)
         .best_accuracy = -1.0,
         .best_loss = (double)INFINITY,
     };
-}
-
-/* The folder is made before the first step: an hour of training must not end in a typing error. But after everything
- * else that can fail, so that a mistake leaves no folder behind. */
-static lks_status_t open_save_dir(const char *dir)
-{
-    if (!dir) {
-        return LKS_OK;
-    }
-    if (strlen(dir) > 4000) {
-        return lks_fail(LKS_ERR_INVALID_ARG, "the name of the folder to save in is too long");
-    }
-    struct stat info;
-    if (mkdir(dir, 0777) != 0 && errno != EEXIST) {
-        return lks_fail(LKS_ERR_IO, "cannot create the folder '%s': %s", dir, strerror(errno));
-    }
-    if (stat(dir, &info) != 0) {
-        return lks_fail(LKS_ERR_IO, "cannot save in '%s': %s", dir, strerror(errno));
-    }
-    if (!S_ISDIR(info.st_mode)) {
-        return lks_fail(LKS_ERR_IO, "cannot save in '%s': it is not a folder", dir);
-    }
-    if (access(dir, W_OK | X_OK) != 0) {
-        return lks_fail(LKS_ERR_IO, "cannot save in '%s': %s", dir, strerror(errno));
-    }
-    return LKS_OK;
 }
 
 static void notify_file(const lks_job_t *job, lks_train_event_kind_t kind, const char *path,
@@ -136,6 +108,14 @@ static void forget_lost_best(lks_job_t *job)
     }
 }
 
+/* What the job writes is begun before the first step: an hour of training must not end in a typing error. But after
+ * everything else that can fail, so that a mistake leaves nothing behind. */
+static lks_status_t open_outputs(lks_job_t *job)
+{
+    const lks_train_config_t *config = job->config;
+    return config->save_dir ? lks_output_dir_make(config->save_dir) : LKS_OK;
+}
+
 /* Everything up to the first step. The checkpoint is not needed after it. */
 static lks_status_t prepare_job(lks_job_t *job, lks_checkpoint_t *checkpoint)
 {
@@ -150,7 +130,7 @@ static lks_status_t prepare_job(lks_job_t *job, lks_checkpoint_t *checkpoint)
     if (checkpoint) {
         LKS_TRY(load_weights(job, checkpoint));
     }
-    LKS_TRY(open_save_dir(config->save_dir));
+    LKS_TRY(open_outputs(job));
     forget_lost_best(job);
     return LKS_OK;
 }
