@@ -30,8 +30,8 @@ typedef enum {
     LKS_EVENT_START,    /**< text: devices and model */
     LKS_EVENT_LOAD,     /**< path; text: the load report */
     LKS_EVENT_RESUME,   /**< path, epoch, step */
-    LKS_EVENT_STEP,     /**< every log_every steps: epoch, step, loss, lr */
-    LKS_EVENT_EPOCH,    /**< end of an epoch: loss, accuracy, val_loss, val_accuracy, lr */
+    LKS_EVENT_STEP,     /**< every log_every steps: loss, accuracy, lr, samples_per_second */
+    LKS_EVENT_EPOCH,    /**< end of an epoch: the same, and val_loss, val_accuracy */
     LKS_EVENT_SAVE,     /**< path */
     LKS_EVENT_BEST,     /**< path, val_accuracy */
     LKS_EVENT_INTERRUPT /**< the stop flag was seen: epoch, step */
@@ -44,10 +44,10 @@ typedef struct lks_train_event {
     int64_t step, steps;           /**< 1-based step within the epoch; steps per epoch */
     int64_t global_step;           /**< optimizer steps taken since the beginning of the job */
     double loss;                   /**< of the step, or the epoch's mean */
-    double accuracy;               /**< in percent; NaN for regression */
+    double accuracy;               /**< likewise, in percent; NaN for regression */
     double val_loss, val_accuracy; /**< NaN without a validation part */
     double lr;
-    double samples_per_second;
+    double samples_per_second; /**< since the event before, or over the epoch */
     const char *path, *text;
 } lks_train_event_t;
 
@@ -81,6 +81,9 @@ typedef struct lks_train_config {
      *  as the model and the optimizer's state take. */
     bool async_save;
     int64_t log_every; /**< LKS_EVENT_STEP every so many steps; 0: never */
+    /** File for a trace of what every rank did when, for Perfetto or chrome://tracing; NULL: none. It is written when
+     *  the job ends, also when it fails. */
+    const char *profile;
     lks_train_observer_t observer;
     void *observer_context;
     /** Set it to 1 to finish the step, save and return; read with an atomic load, so write it with an atomic store

@@ -226,6 +226,14 @@ static lks_status_t check_texts(const lks_train_config_t *config)
     return LKS_OK;
 }
 
+static lks_status_t check_outputs(const lks_train_config_t *config)
+{
+    if (config->profile && config->profile[0] == '\0') {
+        return lks_fail(LKS_ERR_INVALID_ARG, "the file for the profile has no name");
+    }
+    return LKS_OK;
+}
+
 lks_status_t lks_train_config_check(const lks_train_config_t *config)
 {
     if (!config->model || !config->data) {
@@ -237,6 +245,7 @@ lks_status_t lks_train_config_check(const lks_train_config_t *config)
                         "lks_train_config_default()");
     }
     LKS_TRY(check_texts(config));
+    LKS_TRY(check_outputs(config));
     if (!config->save_dir && (config->save_every > 0 || config->save_every_steps > 0)) {
         return lks_fail(LKS_ERR_INVALID_ARG, "saving every so often needs a folder to save in");
     }

@@ -5,6 +5,7 @@
 #define LOCKSTEP_RUNTIME_TRAIN_JOB_H
 
 #include "core/strbuf.h"
+#include "runtime/train/profile.h"
 
 #include <lockstep/checkpoint.h>
 #include <lockstep/data.h>
@@ -50,6 +51,7 @@ typedef struct lks_job {
     lks_sampler_t sampler;
     lks_progress_t start, end;
     bool interrupted;
+    lks_profile_t profile;
 } lks_job_t;
 
 /* --- replicas.c --------------------------------------------------------------------------------- */

@@ -5,7 +5,12 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <time.h>
+
+/* Counts samples over the time since it was started. */
+typedef struct stopwatch {
+    int64_t start; /* lks_trace_now */
+    int64_t samples;
+} stopwatch_t;
 
 typedef struct loop {
     lks_job_t *job;
@@ -15,19 +20,23 @@ typedef struct loop {
     lks_progress_t at;
     lks_saver_t saver;
     int64_t steps_per_epoch;
-    int64_t epochs;     /* to complete */
-    int64_t saved_step; /* global step of last.pt; -1: none yet */
-    bool stop;          /* somebody asked for an end */
-    double samples_per_second;
-    struct timespec epoch_start; /* of the epoch, or of the part of it that this run does */
-    int64_t samples;             /* since then */
+    int64_t epochs;          /* to complete */
+    int64_t saved_step;      /* global step of last.pt; -1: none yet */
+    bool stop;               /* somebody asked for an end */
+    stopwatch_t epoch_watch; /* of the epoch, or of the part of it that this run does */
+    stopwatch_t log_watch;   /* since the last event */
+    lks_trace_row_t *compute_row, *comm_row, *loader_row; /* NULL: no profile */
 } loop_t;
 
-static double seconds_since(const struct timespec *start)
+static void start_watch(stopwatch_t *watch)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)(now.tv_sec - start->tv_sec) + (double)(now.tv_nsec - start->tv_nsec) * 1e-9;
+    *watch = (stopwatch_t){.start = lks_trace_now()};
+}
+
+static double samples_per_second(const stopwatch_t *watch)
+{
+    int64_t elapsed = lks_trace_now() - watch->start;
+    return elapsed > 0 ? (double)watch->samples * 1e9 / (double)elapsed : 0.0;
 }
 
 static lks_train_event_t make_event(const loop_t *loop, lks_train_event_kind_t kind)
@@ -45,7 +54,6 @@ static lks_train_event_t make_event(const loop_t *loop, lks_train_event_kind_t k
         .val_loss = at->val_loss,
         .val_accuracy = at->val_accuracy,
         .lr = at->scheduler.last_lr,
-        .samples_per_second = loop->samples_per_second,
     };
 }
 
@@ -112,50 +120,131 @@ lks_status_t lks_batch_loss(lks_exec_t *exec, const lks_tensor_t *output, const 
     return lks_mse_loss(exec, output, &batch->targets, global_count, loss, grad);
 }
 
-static lks_status_t compute_grads(loop_t *loop, const lks_batch_t *batch, double *loss,
-                                  int64_t *correct)
+static void set_step(const loop_t *loop)
+{
+    int64_t step = loop->at.global_step + 1;
+    lks_trace_set_step(loop->compute_row, step);
+    lks_trace_set_step(loop->comm_row, step);
+    lks_trace_set_step(loop->loader_row, step);
+}
+
+static lks_status_t next_batch(const loop_t *loop, lks_batch_t *batch)
+{
+    int64_t start = lks_trace_begin(loop->loader_row);
+    LKS_TRY(lks_loader_next(loop->loader, batch));
+    lks_trace_end(loop->loader_row, "loader", start, NULL, 0);
+    return LKS_OK;
+}
+
+static lks_status_t forward(const loop_t *loop, const lks_batch_t *batch, lks_tensor_t *output)
 {
     lks_replica_t *replica = loop->replica;
-    lks_tensor_t output, grad;
+    int64_t start = lks_trace_begin(loop->compute_row);
     lks_exec_reset(replica->exec);
     lks_exec_set_training(replica->exec, true);
     lks_exec_set_position(replica->exec, loop->config->seed, (uint64_t)loop->at.global_step,
                           batch->part.first);
-    LKS_TRY(lks_module_forward(replica->module, replica->exec, &batch->features, &output));
-    LKS_TRY(lks_batch_loss(replica->exec, &output, batch, batch->part.global_count, loss, &grad,
+    LKS_TRY(lks_module_forward(replica->module, replica->exec, &batch->features, output));
+    lks_trace_end(loop->compute_row, "forward", start, NULL, 0);
+    return LKS_OK;
+}
+
+static lks_status_t compute_loss(const loop_t *loop, const lks_batch_t *batch,
+                                 const lks_tensor_t *output, double *loss, lks_tensor_t *grad,
+                                 int64_t *correct)
+{
+    int64_t start = lks_trace_begin(loop->compute_row);
+    LKS_TRY(lks_batch_loss(loop->replica->exec, output, batch, batch->part.global_count, loss, grad,
                            correct));
-    return lks_module_backward(replica->module, replica->exec, &grad, NULL);
+    lks_trace_end(loop->compute_row, "loss", start, NULL, 0);
+    return LKS_OK;
+}
+
+static lks_status_t backward(const loop_t *loop, const lks_tensor_t *grad)
+{
+    lks_replica_t *replica = loop->replica;
+    int64_t start = lks_trace_begin(loop->compute_row);
+    LKS_TRY(lks_module_backward(replica->module, replica->exec, grad, NULL));
+    lks_trace_end(loop->compute_row, "backward", start, NULL, 0);
+    return LKS_OK;
+}
+
+static lks_status_t update(const loop_t *loop)
+{
+    lks_replica_t *replica = loop->replica;
+    int64_t start = lks_trace_begin(loop->comm_row);
+    LKS_TRY(lks_replica_step(replica));
+    lks_trace_end(loop->comm_row, "step", start, NULL, 0);
+    return LKS_OK;
+}
+
+/* What all ranks must know of a step, summed over them. */
+typedef struct step_sums {
+    double loss, correct, asked; /* who was asked to stop */
+} step_sums_t;
+
+static lks_status_t share_sums(const loop_t *loop, step_sums_t *sums)
+{
+    lks_replica_t *replica = loop->replica;
+    const int *stop = replica->rank == 0 ? loop->config->stop : NULL;
+    sums->asked = stop && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0 ? 1.0 : 0.0;
+    int64_t start = lks_trace_begin(loop->comm_row);
+    LKS_TRY(lks_comm_all_reduce(replica->comm, sums, sums, sizeof *sums / sizeof(double),
+                                LKS_DTYPE_F64, LKS_REDUCE_SUM, NULL));
+    lks_trace_end(loop->comm_row, "all_reduce loss", start, NULL, 0);
+    return LKS_OK;
+}
+
+static void count_step(loop_t *loop, const step_sums_t *sums, int64_t count)
+{
+    lks_progress_t *at = &loop->at;
+    at->epoch_loss += sums->loss * (double)count;
+    at->epoch_correct += sums->correct;
+    at->epoch_count += count;
+    at->global_step++;
+    at->step++;
+    loop->epoch_watch.samples += count;
+    loop->log_watch.samples += count;
+    loop->stop = sums->asked > 0.0;
+}
+
+static double percent(const loop_t *loop, double correct, int64_t count)
+{
+    bool classes = lks_dataset_classes(loop->job->data) > 0;
+    return classes ? 100.0 * correct / (double)count : (double)NAN;
+}
+
+static void log_step(loop_t *loop, const step_sums_t *sums, int64_t count)
+{
+    int64_t every = loop->config->log_every;
+    if (every == 0 || loop->at.global_step % every != 0) {
+        return;
+    }
+    lks_train_event_t event = make_event(loop, LKS_EVENT_STEP);
+    event.loss = sums->loss;
+    event.accuracy = percent(loop, sums->correct, count);
+    event.samples_per_second = samples_per_second(&loop->log_watch);
+    start_watch(&loop->log_watch);
+    notify(loop, &event);
 }
 
 static lks_status_t train_step(loop_t *loop)
 {
-    lks_replica_t *replica = loop->replica;
     lks_batch_t batch;
-    LKS_TRY(lks_loader_next(loop->loader, &batch));
-    double loss;
+    lks_tensor_t output, grad;
+    step_sums_t sums;
     int64_t correct;
-    LKS_TRY(lks_replica_begin(replica));
-    LKS_TRY(compute_grads(loop, &batch, &loss, &correct));
-    LKS_TRY(lks_replica_step(replica));
-
-    const int *stop = replica->rank == 0 ? loop->config->stop : NULL;
-    bool asked = stop && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;
-    double sums[3] = {loss, (double)correct, asked ? 1.0 : 0.0};
-    LKS_TRY(lks_comm_all_reduce(replica->comm, sums, sums, 3, LKS_DTYPE_F64, LKS_REDUCE_SUM, NULL));
-
-    lks_progress_t *at = &loop->at;
-    at->epoch_loss += sums[0] * (double)batch.part.global_count;
-    at->epoch_correct += sums[1];
-    at->epoch_count += batch.part.global_count;
-    loop->samples += batch.part.global_count;
-    at->global_step++;
-    at->step++;
-    loop->stop = sums[2] > 0.0;
-    if (loop->config->log_every > 0 && at->global_step % loop->config->log_every == 0) {
-        lks_train_event_t event = make_event(loop, LKS_EVENT_STEP);
-        event.loss = sums[0];
-        notify(loop, &event);
-    }
+    set_step(loop);
+    LKS_TRY(next_batch(loop, &batch));
+    LKS_TRY(lks_replica_begin(loop->replica));
+    LKS_TRY(forward(loop, &batch, &output));
+    LKS_TRY(compute_loss(loop, &batch, &output, &sums.loss, &grad, &correct));
+    LKS_TRY(backward(loop, &grad));
+    LKS_TRY(update(loop));
+    sums.correct = (double)correct;
+    LKS_TRY(share_sums(loop, &sums));
+    count_step(loop, &sums, batch.part.global_count);
+    log_step(loop, &sums, batch.part.global_count);
     return LKS_OK;
 }
 
@@ -168,12 +257,12 @@ static lks_status_t validate(loop_t *loop)
         return LKS_OK;
     }
     lks_eval_sums_t sums;
+    int64_t start = lks_trace_begin(loop->compute_row);
     LKS_TRY(lks_evaluate_subset(loop->replica, job->data, job->validation, job->validation_count,
                                 loop->config->batch_size, &sums));
+    lks_trace_end(loop->compute_row, "validate", start, NULL, 0);
     loop->at.val_loss = sums.loss;
-    if (lks_dataset_classes(job->data) > 0) {
-        loop->at.val_accuracy = 100.0 * sums.correct / (double)job->validation_count;
-    }
+    loop->at.val_accuracy = percent(loop, sums.correct, job->validation_count);
     return LKS_OK;
 }
 
@@ -198,24 +287,22 @@ static bool take_best(loop_t *loop)
 static lks_status_t finish_epoch(loop_t *loop)
 {
     lks_progress_t *at = &loop->at;
-    double count = (double)at->epoch_count;
-    bool classes = lks_dataset_classes(loop->job->data) > 0;
-    at->loss = at->epoch_loss / count;
-    at->accuracy = classes ? 100.0 * at->epoch_correct / count : (double)NAN;
+    at->loss = at->epoch_loss / (double)at->epoch_count;
+    at->accuracy = percent(loop, at->epoch_correct, at->epoch_count);
     at->epoch_loss = at->epoch_correct = 0.0;
     at->epoch_count = 0;
-    double elapsed = seconds_since(&loop->epoch_start);
-    loop->samples_per_second = elapsed > 0.0 ? (double)loop->samples / elapsed : 0.0;
+    double speed = samples_per_second(&loop->epoch_watch);
     LKS_TRY(validate(loop));
 
     lks_train_event_t event = make_event(loop, LKS_EVENT_EPOCH);
+    event.samples_per_second = speed;
     lks_optim_set_lr(loop->replica->optim, lks_lr_scheduler_step(&at->scheduler));
     at->epoch++;
     at->step = 0;
     bool better = take_best(loop);
     notify(loop, &event);
-    clock_gettime(CLOCK_MONOTONIC, &loop->epoch_start);
-    loop->samples = 0;
+    start_watch(&loop->epoch_watch);
+    start_watch(&loop->log_watch);
     return loop->config->save_dir ? save_epoch(loop, better) : LKS_OK;
 }
 
@@ -253,6 +340,16 @@ static lks_status_t run_steps(loop_t *loop)
     return lks_saver_finish(&loop->saver, true);
 }
 
+static lks_status_t open_rows(loop_t *loop)
+{
+    lks_trace_t *trace = loop->job->profile.trace;
+    int rank = loop->replica->rank;
+    LKS_TRY(lks_trace_row(trace, rank, LKS_TRACE_COMPUTE, &loop->compute_row));
+    LKS_TRY(lks_trace_row(trace, rank, LKS_TRACE_COMM, &loop->comm_row));
+    LKS_TRY(lks_trace_row(trace, rank, LKS_TRACE_LOADER, &loop->loader_row));
+    return rank == 0 ? lks_trace_row(trace, rank, LKS_TRACE_SAVE, &loop->saver.row) : LKS_OK;
+}
+
 lks_status_t lks_train_loop(lks_replica_t *replica, void *context)
 {
     lks_job_t *job = context;
@@ -266,7 +363,9 @@ lks_status_t lks_train_loop(lks_replica_t *replica, void *context)
         .epochs = job->config->epochs > 0 ? job->config->epochs : INT64_MAX,
         .saved_step = -1,
     };
-    clock_gettime(CLOCK_MONOTONIC, &loop.epoch_start);
+    LKS_TRY(open_rows(&loop));
+    start_watch(&loop.epoch_watch);
+    start_watch(&loop.log_watch);
     lks_optim_set_lr(replica->optim, loop.at.scheduler.last_lr);
     LKS_TRY(lks_loader_create(job->data, job->train, &job->sampler, replica->rank,
                               replica->world_size, loop.at.epoch, loop.at.step, 2, &loop.loader));

@@ -7,6 +7,8 @@
 
 static void notify_all(lks_saver_t *saver)
 {
+    lks_trace_set_step(saver->row, saver->event.global_step);
+    lks_trace_end(saver->row, "save", saver->start, NULL, 0);
     for (int i = 0; i < saver->count; i++) {
         lks_train_event_t event = saver->event;
         const char *name = strrchr(saver->paths[i], '/') + 1;
@@ -45,6 +47,7 @@ lks_status_t lks_saver_save(lks_saver_t *saver, const lks_progress_t *at,
         paths[i] = saver->paths[i];
     }
     saver->event = *event;
+    saver->start = lks_trace_begin(saver->row);
     LKS_TRY(lks_job_save(saver->job, saver->replica, at, paths, count,
                          config->async_save ? &saver->handle : NULL));
     saver->count = count;

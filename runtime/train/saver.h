@@ -17,6 +17,9 @@ typedef struct lks_saver {
     int count;                 /* files that were not told of yet */
     char paths[LKS_SAVER_NAMES_MAX][LKS_SAVER_PATH_MAX];
     lks_train_event_t event; /* of the moment that they hold */
+    lks_trace_row_t *
+        row; /* gets a span from the beginning of a save to when all files are in place; NULL: none */
+    int64_t start; /* of that */
 } lks_saver_t;
 
 /** Writes the state at `at` into the job's folder under all names, in this order. `event` is what observers are told

@@ -113,7 +113,10 @@ static void forget_lost_best(lks_job_t *job)
 static lks_status_t open_outputs(lks_job_t *job)
 {
     const lks_train_config_t *config = job->config;
-    return config->save_dir ? lks_output_dir_make(config->save_dir) : LKS_OK;
+    if (config->save_dir) {
+        LKS_TRY(lks_output_dir_make(config->save_dir));
+    }
+    return lks_profile_open(&job->profile, config->profile);
 }
 
 /* Everything up to the first step. The checkpoint is not needed after it. */
@@ -154,16 +157,25 @@ static void close_job(lks_job_t *job)
     lks_job_close_data(job);
 }
 
+static lks_status_t run_job(lks_job_t *job)
+{
+    lks_status_t status = open_job(job);
+    if (status == LKS_OK) {
+        status = lks_replica_group_run(job->replicas.group, lks_train_loop, job);
+    }
+    lks_error_t error = *lks_last_error();
+    /* whatever became of the job: what was recorded until it failed is what one wants to see */
+    lks_status_t closed = lks_profile_close(&job->profile);
+    return status == LKS_OK ? closed : lks_error_raise(&error);
+}
+
 lks_status_t lks_train(const lks_train_config_t *config, lks_train_result_t *result)
 {
     struct timespec begin, end;
     clock_gettime(CLOCK_MONOTONIC, &begin);
     LKS_TRY(lks_train_config_check(config));
     lks_job_t job = {.config = config, .start = initial_progress()};
-    lks_status_t status = open_job(&job);
-    if (status == LKS_OK) {
-        status = lks_replica_group_run(job.replicas.group, lks_train_loop, &job);
-    }
+    lks_status_t status = run_job(&job);
     lks_error_t error = *lks_last_error();
     close_job(&job);
     if (status != LKS_OK) {

@@ -93,6 +93,10 @@ expect 1 "no-such.pt" train $small --data "$iris" --resume "$work/no-such.pt"
 # where it cannot be saved
 expect 1 "cannot create the folder" train $small --data "$iris" --save "$work/no/such/folder"
 expect 1 "not a folder" train $small --data "$iris" --save "$iris"
+expect 2 "the file for the profile has no name" train $small --data "$iris" --profile=
+expect 2 "--profile wants a value: FILE" train $small --data "$iris" --profile
+expect 1 "$work/no/trace.json" train $small --data "$iris" --profile "$work/no/trace.json"
+expect 1 "$work" train $small --data "$iris" --profile "$work"
 if command -v setpriv >/dev/null && [ "$(id -u)" = 0 ]; then
     mkdir "$work/locked"
     chmod 755 "$work" "$work/locked"

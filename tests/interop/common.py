@@ -1,38 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the comparisons with PyTorch share: running the program, the iris data, the model a PyTorch user writes."""
+"""What the comparisons with PyTorch share beside program.py: the iris data as tensors, the model a PyTorch user writes."""
 import csv
-import json
-import os
-import subprocess
 import sys
-import tempfile
 import unittest
 
 import torch
 import torch.nn as nn
 
-LOCKSTEP = os.environ["LOCKSTEP"]
-IRIS = os.path.join(os.environ["TEST_DATA"], "iris.csv")
+from program import IRIS, FolderCase, lockstep, losses, train  # noqa: F401 - for who imports all from here
 
 torch.set_num_threads(1)
-
-
-def lockstep(*args, code=0):
-    """Runs the program; its stdout, stderr. The exit code must be `code`."""
-    done = subprocess.run([LOCKSTEP, *map(str, args)], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode != code:
-        raise AssertionError(f"lockstep {' '.join(map(str, args))}: exit {done.returncode}, wanted {code}\n{done.stderr}")
-    return done.stdout, done.stderr
-
-
-def train(*args):
-    """Trains with --json; the list of events."""
-    out, _ = lockstep("train", *args, "--json", "--log-every", 1)
-    return [json.loads(line) for line in out.splitlines()]
-
-
-def losses(events):
-    return [e["loss"] for e in events if e["event"] == "step"]
 
 
 def predict(*args):
@@ -67,19 +44,10 @@ class Net(nn.Module):
         return getattr(self, self.name)(x)
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        self._dir = tempfile.TemporaryDirectory(prefix="lockstep-interop-")
-        self.dir = self._dir.name
-        self.addCleanup(self._dir.cleanup)
-
-    def path(self, name):
-        return os.path.join(self.dir, name)
-
+class Case(FolderCase):
     def assert_close(self, a, b, atol, rtol=0.0):
         difference = (a - b).abs()
         self.assertTrue(bool((difference <= atol + rtol * b.abs()).all()), f"differs by up to {difference.max().item():.3g}")
-
 
     def assert_same_outputs(self, ours, theirs):
         """Equal to 1e-6 of the largest output of a sample (of 1, if that is less): float32 rounds sums at that scale,

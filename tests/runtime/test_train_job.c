@@ -252,6 +252,7 @@ Test(train_job, settings_come_back_from_the_file)
     config.save_dir = dir;
     config.key_prefix = "fc.";
     config.optim.amsgrad = true;
+    config.profile = test_temp_path("trace.json");
     assert_ok(lks_train(&config, &result));
     assert_ok(lks_train_args_read(file_in(dir, "last.pt"), &args));
     const lks_train_config_t *said = lks_train_args_config(args);
@@ -267,6 +268,7 @@ Test(train_job, settings_come_back_from_the_file)
     cr_assert(lks_train_args_has(args, "batch-size"));
     cr_assert(lks_train_args_has(args, "batch_size"));
     cr_assert_not(lks_train_args_has(args, "save_dir"));
+    cr_assert_not(lks_train_args_has(args, "profile"));
     lks_train_args_destroy(args);
     remove_dir(dir);
 }
@@ -348,6 +350,9 @@ Test(train_job, refuses_what_no_job_can_be)
     config = job(&curve);
     config.key_prefix = ".fc.";
     assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "key prefix");
+    config = job(&curve);
+    config.profile = "";
+    assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "profile");
     config = job(&curve);
     config.model = "mlp:5,3";
     assert_fails(lks_train(&config, &result), LKS_ERR_MISMATCH, "takes 5 features");

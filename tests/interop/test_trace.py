@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `train --profile` writes is a trace of Chrome's format, with every span where it belongs. Needs Python alone."""
+import collections
+import json
+import os
+import unittest
+
+from program import IRIS, FolderCase, lockstep
+
+JOB = ["--model", "mlp:4,16,3", "--data", IRIS, "--batch-size", 30, "--val-fraction", 0.2, "--optimizer", "adam"]
+STREAMS = {1: "compute", 2: "comm", 3: "loader", 4: "save"}
+SPANS = {"compute": {"forward", "loss", "backward", "optimizer", "validate"}, "comm": {"all_reduce", "all_reduce loss"},
+         "loader": {"loader"}, "save": {"save"}}
+
+
+def nanoseconds(microseconds):
+    return round(microseconds * 1000)
+
+
+class Trace(FolderCase):
+    def profile(self, *args):
+        lockstep("train", *JOB, *args, "--profile", self.path("trace.json"))
+        with open(self.path("trace.json")) as file:
+            trace = json.load(file)
+        self.assertEqual(trace["displayTimeUnit"], "ms")
+        return trace["traceEvents"]
+
+    def rows(self, events):
+        """(pid, tid) -> the spans of that row, (start, end, name, args), by start and the longest first."""
+        rows = collections.defaultdict(list)
+        for event in events:
+            if event["ph"] == "X":
+                start = nanoseconds(event["ts"])
+                span = (start, start + nanoseconds(event["dur"]), event["name"], event["args"])
+                rows[event["pid"], event["tid"]].append(span)
+        for spans in rows.values():
+            spans.sort(key=lambda span: (span[0], -span[1]))
+        return rows
+
+    def test_every_event_has_what_the_format_asks_for(self):
+        for event in self.profile("--devices", "host:2", "--epochs", 2, "--save", self.path("run")):
+            self.assertIn(event["ph"], ("X", "M"))
+            self.assertIsInstance(event["name"], str)
+            self.assertIsInstance(event["pid"], int)
+            self.assertIn(event["tid"], STREAMS)
+            self.assertIsInstance(event["ts"], float)
+            if event["ph"] == "X":
+                self.assertGreaterEqual(event["ts"], 0)
+                self.assertGreaterEqual(event["dur"], 0)
+                self.assertGreaterEqual(event["args"]["step"], 1)
+
+    def test_rows_are_named(self):
+        events = self.profile("--devices", "host:3", "--epochs", 1, "--save", self.path("run"))
+        labels = collections.defaultdict(set)
+        for event in events:
+            if event["ph"] == "M":
+                labels[event["name"]].add((event["pid"], event["tid"], *event["args"].values()))
+        self.assertEqual({(pid, name) for pid, _, name in labels["process_name"]},
+                         {(rank, f"rank {rank}") for rank in range(3)})
+        wanted = {(rank, tid, STREAMS[tid]) for rank in range(3) for tid in STREAMS if tid < 4 or rank == 0}
+        self.assertEqual(labels["thread_name"], wanted)
+        self.assertEqual(set(self.rows(events)), {(pid, tid) for pid, tid, _ in wanted})
+
+    def test_spans_of_a_row_nest_or_do_not_overlap(self):
+        events = self.profile("--devices", "host:2", "--epochs", 5, "--save", self.path("run"), "--async-save",
+                              "--save-every-steps", 2)
+        for row, spans in self.rows(events).items():
+            around = []  # ends of the spans that the next one may lie in
+            for start, end, name, _ in spans:
+                while around and around[-1] <= start:
+                    around.pop()
+                self.assertTrue(not around or end <= around[-1], f"{name} at {start} in row {row}")
+                around.append(end)
+
+    def test_every_step_of_every_rank_is_there(self):
+        events = self.profile("--devices", "host:2", "--epochs", 3, "--save", self.path("run"), "--save-every", 1)
+        for (rank, tid), spans in self.rows(events).items():
+            stream = STREAMS[tid]
+            self.assertEqual({name for _, _, name, _ in spans}, SPANS[stream])
+            for name in SPANS[stream] - {"validate", "save"}:
+                steps = [args["step"] for _, _, found, args in spans if found == name]
+                self.assertEqual(steps, list(range(1, 13)), f"{name} of rank {rank}")
+            if stream == "save":
+                self.assertEqual([args["step"] for *_, args in spans], [4, 8, 12])
+
+    def test_a_step_goes_its_way(self):
+        events = self.profile("--devices", "host", "--epochs", 0, "--max-steps", 3)
+        order = sorted((start, name) for spans in self.rows(events).values() for start, _, name, args in spans
+                       if args["step"] == 2)
+        self.assertEqual([name for _, name in order],
+                         ["loader", "forward", "loss", "backward", "all_reduce", "optimizer", "all_reduce loss"])
+
+    def test_a_job_that_fails_leaves_its_trace(self):
+        os.makedirs(self.path("run/epoch-0002.pt"))  # a folder in the way of the second save
+        lockstep("train", *JOB, "--devices", "host:2", "--epochs", 3, "--save", self.path("run"), "--save-every", 1,
+                 "--profile", self.path("trace.json"), code=1)
+        with open(self.path("trace.json")) as file:
+            rows = self.rows(json.load(file)["traceEvents"])
+        self.assertEqual(max(args["step"] for *_, args in rows[0, 1]), 8)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
