@@ -81,6 +81,10 @@ typedef struct lks_train_config {
      *  as the model and the optimizer's state take. */
     bool async_save;
     int64_t log_every; /**< LKS_EVENT_STEP every so many steps; 0: never */
+    /** Folder, made if missing, in which the job writes an event file for TensorBoard: of STEP events train/loss,
+     *  train/accuracy, train/lr and train/samples_per_second, of epochs the same under epoch/, and val/loss and
+     *  val/accuracy. NULL: none. A file that cannot be written ends the job with its sentence. */
+    const char *tensorboard_dir;
     /** File for a trace of what every rank did when, for Perfetto or chrome://tracing; NULL: none. It is written when
      *  the job ends, also when it fails. */
     const char *profile;

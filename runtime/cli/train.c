@@ -89,6 +89,8 @@ static size_t make_options(train_flags_t *flags, option_t *options)
                    "in front of parameter names in files, as \"fc.\" (default: none)"),
         OPTION_INT("log-every", &c->log_every, 0, false,
                    "show the loss every N steps (default: 0, epochs only)"),
+        OPTION_STR("tensorboard", "DIR", &c->tensorboard_dir, false,
+                   "write curves for TensorBoard there (default: none)"),
         OPTION_STR("profile", "FILE", &c->profile, false,
                    "write a trace of all ranks for ui.perfetto.dev at the end (default: none)"),
         OPTION_SWITCH("json", &flags->json, false, "events and result as JSON lines on stdout"),

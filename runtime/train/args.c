@@ -228,6 +228,9 @@ static lks_status_t check_texts(const lks_train_config_t *config)
 
 static lks_status_t check_outputs(const lks_train_config_t *config)
 {
+    if (config->tensorboard_dir && config->tensorboard_dir[0] == '\0') {
+        return lks_fail(LKS_ERR_INVALID_ARG, "the folder for TensorBoard has no name");
+    }
     if (config->profile && config->profile[0] == '\0') {
         return lks_fail(LKS_ERR_INVALID_ARG, "the file for the profile has no name");
     }

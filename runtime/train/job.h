@@ -5,6 +5,7 @@
 #define LOCKSTEP_RUNTIME_TRAIN_JOB_H
 
 #include "core/strbuf.h"
+#include "runtime/train/event_file.h"
 #include "runtime/train/profile.h"
 
 #include <lockstep/checkpoint.h>
@@ -51,6 +52,7 @@ typedef struct lks_job {
     lks_sampler_t sampler;
     lks_progress_t start, end;
     bool interrupted;
+    lks_event_file_t *events; /* rank 0's; NULL: none is asked for */
     lks_profile_t profile;
 } lks_job_t;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* loop.c - what every replica does: batch, forward, loss, backward, all-reduce, step; epoch ends.
  * Replicas take the same decisions because they see the same all-reduced numbers; rank 0 speaks and saves. */
+#include "runtime/train/metrics.h"
 #include "runtime/train/saver.h"
 
 #include <math.h>
@@ -57,11 +58,13 @@ static lks_train_event_t make_event(const loop_t *loop, lks_train_event_kind_t k
     };
 }
 
-static void notify(const loop_t *loop, const lks_train_event_t *event)
+static lks_status_t notify(const loop_t *loop, const lks_train_event_t *event)
 {
-    if (loop->replica->rank == 0) {
-        lks_job_notify(loop->config, event);
+    if (loop->replica->rank != 0) {
+        return LKS_OK;
     }
+    lks_job_notify(loop->config, event);
+    return lks_metrics_write(loop->job->events, event);
 }
 
 /* --- saving (rank 0) ----------------------------------------------------------------------------- */
@@ -214,18 +217,18 @@ static double percent(const loop_t *loop, double correct, int64_t count)
     return classes ? 100.0 * correct / (double)count : (double)NAN;
 }
 
-static void log_step(loop_t *loop, const step_sums_t *sums, int64_t count)
+static lks_status_t log_step(loop_t *loop, const step_sums_t *sums, int64_t count)
 {
     int64_t every = loop->config->log_every;
     if (every == 0 || loop->at.global_step % every != 0) {
-        return;
+        return LKS_OK;
     }
     lks_train_event_t event = make_event(loop, LKS_EVENT_STEP);
     event.loss = sums->loss;
     event.accuracy = percent(loop, sums->correct, count);
     event.samples_per_second = samples_per_second(&loop->log_watch);
     start_watch(&loop->log_watch);
-    notify(loop, &event);
+    return notify(loop, &event);
 }
 
 static lks_status_t train_step(loop_t *loop)
@@ -244,8 +247,7 @@ static lks_status_t train_step(loop_t *loop)
     sums.correct = (double)correct;
     LKS_TRY(share_sums(loop, &sums));
     count_step(loop, &sums, batch.part.global_count);
-    log_step(loop, &sums, batch.part.global_count);
-    return LKS_OK;
+    return log_step(loop, &sums, batch.part.global_count);
 }
 
 /* --- the end of an epoch ------------------------------------------------------------------------- */
@@ -300,7 +302,7 @@ static lks_status_t finish_epoch(loop_t *loop)
     at->epoch++;
     at->step = 0;
     bool better = take_best(loop);
-    notify(loop, &event);
+    LKS_TRY(notify(loop, &event));
     start_watch(&loop->epoch_watch);
     start_watch(&loop->log_watch);
     return loop->config->save_dir ? save_epoch(loop, better) : LKS_OK;
@@ -332,7 +334,7 @@ static lks_status_t run_steps(loop_t *loop)
     }
     if (loop->stop) {
         lks_train_event_t event = make_event(loop, LKS_EVENT_INTERRUPT);
-        notify(loop, &event);
+        LKS_TRY(notify(loop, &event));
     }
     if (config->save_dir) {
         LKS_TRY(save_last(loop));

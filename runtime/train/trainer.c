@@ -113,10 +113,19 @@ static void forget_lost_best(lks_job_t *job)
 static lks_status_t open_outputs(lks_job_t *job)
 {
     const lks_train_config_t *config = job->config;
+    int64_t restart = config->resume ? job->start.global_step + 1 : 0;
     if (config->save_dir) {
         LKS_TRY(lks_output_dir_make(config->save_dir));
     }
-    return lks_profile_open(&job->profile, config->profile);
+    LKS_TRY(lks_profile_open(&job->profile, config->profile));
+    if (!config->tensorboard_dir) {
+        return LKS_OK;
+    }
+    lks_status_t status = lks_event_file_open(config->tensorboard_dir, restart, &job->events);
+    if (status != LKS_OK) {
+        lks_profile_discard(&job->profile);
+    }
+    return status;
 }
 
 /* Everything up to the first step. The checkpoint is not needed after it. */
@@ -151,6 +160,15 @@ static lks_status_t open_job(lks_job_t *job)
     return status;
 }
 
+/* Both are finished whatever became of the job: what was recorded until it failed is what one wants to see. */
+static lks_status_t close_outputs(lks_job_t *job)
+{
+    lks_status_t status = lks_event_file_close(job->events);
+    lks_error_t error = *lks_last_error();
+    LKS_TRY(lks_profile_close(&job->profile));
+    return status == LKS_OK ? LKS_OK : lks_error_raise(&error);
+}
+
 static void close_job(lks_job_t *job)
 {
     lks_replicas_close(&job->replicas);
@@ -164,8 +182,7 @@ static lks_status_t run_job(lks_job_t *job)
         status = lks_replica_group_run(job->replicas.group, lks_train_loop, job);
     }
     lks_error_t error = *lks_last_error();
-    /* whatever became of the job: what was recorded until it failed is what one wants to see */
-    lks_status_t closed = lks_profile_close(&job->profile);
+    lks_status_t closed = close_outputs(job);
     return status == LKS_OK ? closed : lks_error_raise(&error);
 }
 

@@ -93,9 +93,13 @@ expect 1 "no-such.pt" train $small --data "$iris" --resume "$work/no-such.pt"
 # where it cannot be saved
 expect 1 "cannot create the folder" train $small --data "$iris" --save "$work/no/such/folder"
 expect 1 "not a folder" train $small --data "$iris" --save "$iris"
+expect 2 "the folder for TensorBoard has no name" train $small --data "$iris" --tensorboard ""
 expect 2 "the file for the profile has no name" train $small --data "$iris" --profile=
 expect 2 "--profile wants a value: FILE" train $small --data "$iris" --profile
-expect 1 "$work/no/trace.json" train $small --data "$iris" --profile "$work/no/trace.json"
+expect 1 "cannot create the folder '$work/no/such'" train $small --data "$iris" --tensorboard "$work/no/such"
+expect 1 "'$iris': it is not a folder" train $small --data "$iris" --tensorboard "$iris" --profile "$work/trace.json"
+expect 1 "$work/no/trace.json" train $small --data "$iris" --tensorboard "$work/tb" --profile "$work/no/trace.json"
+check "a file that cannot be begun left others" test ! -e "$work/tb" -a ! -e "$work/trace.json"
 expect 1 "$work" train $small --data "$iris" --profile "$work"
 if command -v setpriv >/dev/null && [ "$(id -u)" = 0 ]; then
     mkdir "$work/locked"

@@ -16,6 +16,7 @@ head -c 1M /dev/zero >"$disk/filler" 2>/dev/null
 expect 1 "(best|last).pt.*No space left" train --model mlp:4,8,3 --devices host:2 --epochs 1 --data "$iris" --save "$disk"
 expect 1 "(best|last).pt.*No space left" train --model mlp:4,8,3 --devices host:2 --epochs 1 --data "$iris" --save "$disk" \
     --async-save
+expect 1 "tfevents.*No space left" train --model mlp:4,8,3 --devices host:2 --epochs 1 --data "$iris" --tensorboard "$disk"
 expect 1 "trace.json.*No space left" train --model mlp:4,8,3 --devices host:2 --epochs 1 --data "$iris" \
     --profile "$disk/trace.json"
 rm "$disk/filler"

@@ -253,6 +253,7 @@ Test(train_job, settings_come_back_from_the_file)
     config.key_prefix = "fc.";
     config.optim.amsgrad = true;
     config.profile = test_temp_path("trace.json");
+    config.tensorboard_dir = test_temp_path("tb");
     assert_ok(lks_train(&config, &result));
     assert_ok(lks_train_args_read(file_in(dir, "last.pt"), &args));
     const lks_train_config_t *said = lks_train_args_config(args);
@@ -269,6 +270,7 @@ Test(train_job, settings_come_back_from_the_file)
     cr_assert(lks_train_args_has(args, "batch_size"));
     cr_assert_not(lks_train_args_has(args, "save_dir"));
     cr_assert_not(lks_train_args_has(args, "profile"));
+    cr_assert_not(lks_train_args_has(args, "tensorboard"));
     lks_train_args_destroy(args);
     remove_dir(dir);
 }
@@ -350,6 +352,9 @@ Test(train_job, refuses_what_no_job_can_be)
     config = job(&curve);
     config.key_prefix = ".fc.";
     assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "key prefix");
+    config = job(&curve);
+    config.tensorboard_dir = "";
+    assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "TensorBoard");
     config = job(&curve);
     config.profile = "";
     assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "profile");
