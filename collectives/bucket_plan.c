@@ -7,7 +7,7 @@
 
 typedef struct open_bucket {
     size_t nbytes, first, last; /* positions in the order of its first and last tensor */
-    bool any, closed_one; /* has tensors; is not the first of its dtype */
+    bool any, closed_one;       /* has tensors; is not the first of its dtype */
 } open_bucket_t;
 
 /* Gives the tensors of `dtype` in order[first..end) that have no bucket yet the number `bucket`. */

@@ -36,6 +36,11 @@ struct lks_exchange {
     shared_t *shared;
     const void **sources; /* (ranks), scratch of a reduction */
     void **targets;       /* (ranks) */
+    lks_trace_t *trace;
+    lks_trace_row_t *row;
+    const char **spans; /* (count), with a trace */
+    bool timing;
+    lks_exchange_times_t times;
 };
 
 struct shared {
@@ -223,6 +228,13 @@ static void reduce_part(lks_exchange_t *exchange, size_t bucket)
     }
 }
 
+static void record_bucket(const lks_exchange_t *exchange, size_t bucket, int64_t start)
+{
+    const lks_exchange_bucket_t *own = &exchange->buckets[bucket];
+    const lks_trace_arg_t bytes = {"bytes", (int64_t)(own->count * lks_dtype_size(own->dtype))};
+    lks_trace_end(exchange->row, exchange->spans[bucket], start, &bytes, 1);
+}
+
 static lks_status_t work(lks_exchange_t *exchange)
 {
     slot_t *slot = own_slot(exchange);
@@ -231,9 +243,29 @@ static lks_status_t work(lks_exchange_t *exchange)
         atomic_store(&slot->working, false);
         return leave(exchange);
     }
-    reduce_part(exchange, (size_t)(exchange->done % exchange->count));
+    size_t bucket = (size_t)(exchange->done % exchange->count);
+    int64_t start = lks_trace_begin(exchange->row);
+    reduce_part(exchange, bucket);
+    if (exchange->row) {
+        record_bucket(exchange, bucket, start);
+    }
     atomic_store_explicit(&slot->working, false, memory_order_release);
     atomic_store(&slot->done, ++exchange->done);
+    return LKS_OK;
+}
+
+static uint64_t clock_if(bool timing)
+{
+    return timing ? lks_now_ns() : 0;
+}
+
+static lks_status_t work_on_posted(lks_exchange_t *exchange)
+{
+    uint64_t start = clock_if(exchange->timing);
+    while (exchange->done < reached(exchange, POSTED)) {
+        LKS_TRY(work(exchange));
+    }
+    exchange->times.hidden += clock_if(exchange->timing) - start;
     return LKS_OK;
 }
 
@@ -242,22 +274,68 @@ lks_status_t lks_exchange_post(lks_exchange_t *exchange, size_t bucket)
     (void)bucket;
     atomic_store(&own_slot(exchange)->posted, ++exchange->posted);
     tell(exchange);
-    while (exchange->done < reached(exchange, POSTED)) {
-        LKS_TRY(work(exchange));
+    if (exchange->posted % exchange->count !=
+        0) { /* the last one is left to finish, which comes next */
+        LKS_TRY(work_on_posted(exchange));
     }
     return aborted(exchange) ? leave(exchange) : LKS_OK;
 }
 
-lks_status_t lks_exchange_finish(lks_exchange_t *exchange)
+static lks_status_t finish(lks_exchange_t *exchange)
 {
     while (exchange->done < exchange->posted) {
+        int64_t start = lks_trace_begin(exchange->row);
         LKS_TRY(wait_for_all(exchange, POSTED, exchange->done + 1));
+        lks_trace_end(exchange->row, "wait", start, NULL, 0);
         LKS_TRY(work(exchange));
     }
     tell(exchange);
+    int64_t start = lks_trace_begin(exchange->row);
     LKS_TRY(wait_for_all(exchange, DONE, exchange->posted));
+    lks_trace_end(exchange->row, "wait", start, NULL, 0);
     exchange->steps++;
     return LKS_OK;
+}
+
+lks_status_t lks_exchange_finish(lks_exchange_t *exchange)
+{
+    uint64_t start = clock_if(exchange->timing);
+    LKS_TRY(finish(exchange));
+    exchange->times.exposed += clock_if(exchange->timing) - start;
+    return LKS_OK;
+}
+
+/* --- what is told of it ------------------------------------------------------------------------- */
+
+static lks_status_t name_spans(lks_exchange_t *exchange)
+{
+    free(exchange->spans);
+    exchange->spans = calloc(exchange->count + 1, sizeof *exchange->spans);
+    if (!exchange->spans) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "a trace of gradient buckets: out of memory");
+    }
+    for (size_t i = 0; i < exchange->count; i++) {
+        exchange->spans[i] = lks_trace_name(exchange->trace, "bucket %zu reduce", i);
+    }
+    return LKS_OK;
+}
+
+lks_status_t lks_exchange_set_trace(lks_exchange_t *exchange, lks_trace_t *trace,
+                                    lks_trace_row_t *row)
+{
+    exchange->trace = trace;
+    exchange->row = row;
+    return row ? name_spans(exchange) : LKS_OK;
+}
+
+void lks_exchange_set_timing(lks_exchange_t *exchange, bool timing)
+{
+    exchange->timing = timing;
+}
+
+lks_exchange_times_t lks_exchange_times(const lks_exchange_t *exchange)
+{
+    return exchange->times;
 }
 
 /* --- life --------------------------------------------------------------------------------------- */
@@ -334,7 +412,8 @@ void lks_exchange_destroy(lks_exchange_t *exchange)
     }
     shared_t *shared = exchange->shared;
     if (shared) {
-        if (exchange->count > 0 && exchange->posted != exchange->steps * exchange->count) {
+        if (exchange->count > 0 &&
+            (exchange->posted % exchange->count != 0 || exchange->done < exchange->posted)) {
             lks_comm_abort(exchange->comm, "it left in the middle of a step");
         }
         if (aborted(exchange)) {
@@ -345,6 +424,7 @@ void lks_exchange_destroy(lks_exchange_t *exchange)
         }
     }
     free(exchange->buckets);
+    free(exchange->spans);
     free(exchange->sources);
     free(exchange);
 }
@@ -401,7 +481,10 @@ lks_status_t lks_exchange_set_buckets(lks_exchange_t *exchange,
     free(exchange->buckets);
     exchange->buckets = copy;
     exchange->count = count;
-    exchange->steps = exchange->posted = exchange->done = 0;
+    exchange->posted = exchange->done = 0;
+    if (exchange->row) {
+        LKS_TRY(name_spans(exchange));
+    }
     slot_t *slot = own_slot(exchange);
     slot->buckets = copy;
     atomic_store(&slot->posted, 0);

@@ -11,6 +11,8 @@
 #ifndef LOCKSTEP_COLLECTIVES_EXCHANGE_H
 #define LOCKSTEP_COLLECTIVES_EXCHANGE_H
 
+#include "core/trace.h"
+
 #include <lockstep/comm.h>
 #include <stdbool.h>
 
@@ -54,6 +56,21 @@ LKS_NODISCARD lks_status_t lks_exchange_set_buckets(lks_exchange_t *exchange,
 void lks_exchange_set_take(lks_exchange_t *exchange,
                            void (*take)(void *context, size_t bucket, size_t first, size_t count,
                                         const void *numbers));
+
+/** Records this rank's reductions ("bucket 2 reduce") and its waiting in `row`, between steps; NULL: no longer. The
+ *  names are the trace's. */
+LKS_NODISCARD lks_status_t lks_exchange_set_trace(lks_exchange_t *exchange, lks_trace_t *trace,
+                                                  lks_trace_row_t *row);
+
+/** Nanoseconds since create (or since `timing` was turned on) that went into exchanging: while the rank had buckets still
+ *  to post, which backward hides, and in lks_exchange_finish, where it only waits and reduces what is left. */
+typedef struct lks_exchange_times {
+    uint64_t hidden, exposed;
+} lks_exchange_times_t;
+
+/** Off at first: a look at the clock costs as much as exchanging a small bucket. */
+void lks_exchange_set_timing(lks_exchange_t *exchange, bool timing);
+lks_exchange_times_t lks_exchange_times(const lks_exchange_t *exchange);
 
 /** Bucket `bucket`, the next in order, is complete on this rank. Errors: ABORTED. */
 LKS_NODISCARD lks_status_t lks_exchange_post(lks_exchange_t *exchange, size_t bucket);

@@ -59,6 +59,8 @@ typedef struct lks_replica_options {
     double
         clip_norm; /**< largest 2-norm of all gradients together (torch.nn.utils.clip_grad_norm_); 0: none */
     double clip_value; /**< largest magnitude of an element (clip_grad_value_); 0: none */
+    bool
+        measure_norm; /**< lks_replica_grad_norm has every step's; with clip_norm it does anyway. false */
     const lks_optim_config_t *optim; /**< NULL: the caller updates */
 } lks_replica_options_t;
 
@@ -118,6 +120,10 @@ LKS_API LKS_NODISCARD lks_status_t lks_replica_step(lks_replica_t *replica);
  *  NULL). For the caller's own update. Errors: ABORTED. */
 LKS_API LKS_NODISCARD lks_status_t lks_replica_clip_norm(lks_replica_t *replica, double max_norm,
                                                          double *norm);
+
+/** The 2-norm of all gradients together in the last lks_replica_step, reduced and before clipping; the same on every
+ *  rank. NaN if it was not measured. */
+LKS_API double lks_replica_grad_norm(const lks_replica_t *replica);
 
 /** Copies rank 0's parameters, buffers and optimizer state to all ranks. Called by all. Errors: ABORTED. */
 LKS_API LKS_NODISCARD lks_status_t lks_replica_broadcast(lks_replica_t *replica);

@@ -48,6 +48,11 @@ typedef struct lks_train_event {
     double val_loss, val_accuracy; /**< NaN without a validation part */
     double lr;
     double samples_per_second; /**< since the event before, or over the epoch */
+    double
+        grad_norm; /**< of the step, all gradients together; NaN if nobody measures it (tensorboard) */
+    /** Of the time that rank 0 spent on exchanging gradients in the epoch, the share that backward hid: 0 to 1. NaN for a
+     *  step, and with one replica. */
+    double comm_hidden;
     const char *path, *text;
 } lks_train_event_t;
 

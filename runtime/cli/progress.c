@@ -60,7 +60,11 @@ static void show_epoch(const lks_train_event_t *event)
     if (!isnan(event->val_accuracy)) {
         fprintf(stderr, "  val accuracy %.2f %%", event->val_accuracy);
     }
-    fprintf(stderr, "  lr %g  %.0f samples/s\n", event->lr, event->samples_per_second);
+    fprintf(stderr, "  lr %g  %.0f samples/s", event->lr, event->samples_per_second);
+    if (!isnan(event->comm_hidden)) {
+        fprintf(stderr, "  %.0f %% of exchange hidden", 100 * event->comm_hidden);
+    }
+    fputc('\n', stderr);
 }
 
 static void show_text(progress_t *progress, const lks_train_event_t *event)
@@ -107,6 +111,7 @@ static void show_json(const lks_train_event_t *event)
         json_key_float(stdout, &first, "val_loss", event->val_loss);
         json_key_float(stdout, &first, "val_accuracy", event->val_accuracy);
         json_key_float(stdout, &first, "samples_per_second", event->samples_per_second);
+        json_key_float(stdout, &first, "comm_hidden", event->comm_hidden);
     }
     if (event->path) {
         json_key_str(stdout, &first, "path", event->path);

@@ -19,6 +19,7 @@ struct lks_exec {
     uint64_t generation;
     lks_status_t (*grad_ready)(void *context, size_t param);
     void *grad_context;
+    lks_trace_row_t *trace_row;
     lks_scratch_t scratch;
     void *workspace;
     size_t workspace_nbytes;
@@ -108,6 +109,16 @@ void lks_exec_set_grad_hook(lks_exec_t *exec, lks_status_t (*ready)(void *contex
 lks_status_t lks_exec_grad_ready(const lks_exec_t *exec, size_t param)
 {
     return exec->grad_ready ? exec->grad_ready(exec->grad_context, param) : LKS_OK;
+}
+
+void lks_exec_set_trace_row(lks_exec_t *exec, lks_trace_row_t *row)
+{
+    exec->trace_row = row;
+}
+
+lks_trace_row_t *lks_exec_trace_row(const lks_exec_t *exec)
+{
+    return exec->trace_row;
 }
 
 void lks_exec_reset(lks_exec_t *exec)

@@ -6,6 +6,7 @@
 #ifndef LOCKSTEP_RUNTIME_KERNELS_EXEC_TEAM_H
 #define LOCKSTEP_RUNTIME_KERNELS_EXEC_TEAM_H
 
+#include "core/trace.h"
 #include "runtime/kernels/table.h"
 
 #include <lockstep/exec.h>
@@ -37,6 +38,10 @@ const lks_exec_position_t *lks_exec_position(const lks_exec_t *exec);
 void lks_exec_set_grad_hook(lks_exec_t *exec, lks_status_t (*ready)(void *context, size_t param),
                             void *context);
 LKS_NODISCARD lks_status_t lks_exec_grad_ready(const lks_exec_t *exec, size_t param);
+
+/** Where layers record their spans; NULL, at first: nowhere. */
+void lks_exec_set_trace_row(lks_exec_t *exec, lks_trace_row_t *row);
+lks_trace_row_t *lks_exec_trace_row(const lks_exec_t *exec);
 
 /** Counts resets: a tensor of scratch is valid while this is what it was when the tensor was made. */
 uint64_t lks_exec_generation(const lks_exec_t *exec);

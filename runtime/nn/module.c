@@ -152,6 +152,18 @@ lks_status_t lks_module_backward(lks_module_t *module, lks_exec_t *exec,
     return lks_module_report_grads(module, exec);
 }
 
+void lks_module_name_spans(lks_module_t *module, lks_trace_t *trace)
+{
+    const char *kind = module->ops->kind;
+    if (module->child_count == 0) {
+        module->forward_span = lks_trace_name(trace, "%zu %s forward", module->layer, kind);
+        module->backward_span = lks_trace_name(trace, "%zu %s backward", module->layer, kind);
+    }
+    for (size_t i = 0; i < module->child_count; i++) {
+        lks_module_name_spans(module->children[i], trace);
+    }
+}
+
 lks_status_t lks_module_report_grads(const lks_module_t *module, lks_exec_t *exec)
 {
     for (size_t i = module->slot_count; i-- > 0;) {

@@ -5,6 +5,7 @@
 #define LOCKSTEP_RUNTIME_NN_MODULE_OPS_H
 
 #include "core/rng.h"
+#include "core/trace.h"
 
 #include <lockstep/module.h>
 
@@ -66,12 +67,17 @@ struct lks_module {
     lks_tensor_t input, output;
     const lks_exec_t *trained_on; /* NULL: there was none; of the root only, as the next */
     uint64_t generation;          /* of the exec's scratch, then */
+
+    const char *forward_span, *backward_span; /* of a layer whose exec records a trace */
 };
 
 /** A module of this kind without slots, in `size` bytes: a layer with settings of its own begins its struct
  *  with an lks_module_t. Errors: NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_module_create(const lks_module_ops_t *ops, size_t size,
                                              lks_module_t **out);
+
+/** Names the spans of all layers of a tree, before its exec gets a row: "3 Linear forward". */
+void lks_module_name_spans(lks_module_t *module, lks_trace_t *trace);
 
 /** Tells the exec that the gradients of a layer's own parameters are done: after the layer's backward, which was the
  *  last to use their values. */

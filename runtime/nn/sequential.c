@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sequential.c - a chain of modules. A layer that can apply the ReLU behind it (ops->fuses_relu) does so, which
  * saves reading and writing the activations once more in each direction. */
+#include "runtime/kernels/exec_team.h"
 #include "runtime/nn/module_ops.h"
 
 #include <stdlib.h>
@@ -72,7 +73,10 @@ static lks_status_t forward(lks_module_t *module, lks_exec_t *exec, const lks_te
         lks_module_t *child = module->children[i];
         bool fused = child->ops->fuses_relu && is_relu(module, i + 1);
         lks_tensor_t y;
+        lks_trace_row_t *row = child->forward_span ? lks_exec_trace_row(exec) : NULL;
+        int64_t start = lks_trace_begin(row);
         lks_status_t status = child->ops->forward(child, exec, &x, fused, &y);
+        lks_trace_end(row, child->forward_span, start, NULL, 0);
         if (status != LKS_OK) {
             return lks_error_prefix(status, "module %zu", i);
         }
@@ -100,7 +104,10 @@ static lks_status_t backward(lks_module_t *module, lks_exec_t *exec,
         i -= fused;
         lks_tensor_t dx;
         bool wanted = i > 0 || grad_input;
+        lks_trace_row_t *row = child->backward_span ? lks_exec_trace_row(exec) : NULL;
+        int64_t start = lks_trace_begin(row);
         lks_status_t status = child->ops->backward(child, exec, &dy, fused, wanted ? &dx : NULL);
+        lks_trace_end(row, child->backward_span, start, NULL, 0);
         if (status != LKS_OK) {
             return lks_error_prefix(status, "module %zu", i);
         }

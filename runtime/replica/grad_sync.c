@@ -2,11 +2,12 @@
 /* grad_sync.c - from gradients that are ready to buckets that are reduced.
  * Buckets are posted in their order, as all ranks must do it: one that is full before its turn waits for those before
  * it. */
+#include "runtime/replica/grad_sync.h"
 #include "collectives/reduce.h"
 #include "core/strbuf.h"
-#include "runtime/replica/grad_sync.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 void lks_grad_sync_reset(lks_grad_sync_t *sync)
@@ -14,6 +15,8 @@ void lks_grad_sync_reset(lks_grad_sync_t *sync)
     sync->next_bucket = 0;
     sync->seen_count = 0;
     sync->updating = false;
+    sync->norm = (double)NAN;
+    atomic_store_explicit(&sync->squares, 0, memory_order_relaxed);
     for (size_t b = 0; b < sync->bucket_count; b++) {
         sync->buckets[b].pending = 0;
     }
@@ -68,7 +71,8 @@ static lks_status_t accumulate(lks_grad_sync_t *sync, lks_sync_param_t *param)
 
 static lks_status_t post_full_buckets(lks_grad_sync_t *sync)
 {
-    while (sync->next_bucket < sync->bucket_count && sync->buckets[sync->next_bucket].pending == 0) {
+    while (sync->next_bucket < sync->bucket_count &&
+           sync->buckets[sync->next_bucket].pending == 0) {
         if (sync->fused && !sync->updating) {
             lks_optim_begin(sync->replica->optim, &sync->update);
             sync->updating = true;

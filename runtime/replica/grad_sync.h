@@ -7,6 +7,7 @@
 
 #include "collectives/backend.h"
 #include "collectives/exchange.h"
+#include "core/trace.h"
 #include "runtime/optim/optim_kind.h"
 
 #include <lockstep/replica.h>
@@ -43,8 +44,8 @@ typedef struct lks_sync_piece {
 } lks_sync_piece_t;
 
 typedef struct lks_sync_bucket {
-    size_t pending;                   /* gradients not ready yet in this step */
-    size_t first_piece, piece_count;  /* of the sync's pieces, in order */
+    size_t pending;                  /* gradients not ready yet in this step */
+    size_t first_piece, piece_count; /* of the sync's pieces, in order */
 } lks_sync_bucket_t;
 
 typedef struct lks_grad_sync lks_grad_sync_t;
@@ -56,7 +57,7 @@ struct lks_grad_sync {
 
     lks_sync_param_t *params; /* (param_count) */
     size_t param_count;
-    char *names; /* what params[].name point into */
+    char *names;        /* what params[].name point into */
     size_t state_count; /* elements of the optimizer's flat states */
 
     /* Gradients: the module's block, or one of our own. */
@@ -70,17 +71,22 @@ struct lks_grad_sync {
     size_t bucket_count, next_bucket;
     lks_sync_piece_t *pieces; /* one per parameter at most */
 
-    size_t *order; /* (param_count): the gradients' order that the buckets follow; `weights` of them */
-    size_t *seen;  /* (param_count): the order of this step */
+    size_t
+        *order; /* (param_count): the gradients' order that the buckets follow; `weights` of them */
+    size_t *seen; /* (param_count): the order of this step */
     size_t weights, seen_count;
 
     lks_grad_sync_t **peers; /* (local_size): the ranks of this process */
     int64_t steps;           /* with synchronization */
     bool no_sync, rebuilt, fused, updating;
-    bool finding; /* this step finds out which parameters are used */
-    bool *used;   /* (param_count), scratch */
+    bool finding;              /* this step finds out which parameters are used */
+    bool *used;                /* (param_count), scratch */
     lks_optim_update_t update; /* the numbers of this step, while `updating` */
     float scale;               /* of gradients on their way into an update */
+    _Atomic double
+        squares; /* of this rank's parts in this step, if the norm is measured on the way */
+    double norm; /* of the last step; NaN: not measured */
+    lks_exchange_times_t told; /* of what lks_grad_sync_hidden_share has told */
 };
 
 /* --- replica.c ---------------------------------------------------------------------------------- */
@@ -118,6 +124,17 @@ void lks_grad_sync_reset(lks_grad_sync_t *sync);
 void lks_grad_sync_choose_path(lks_grad_sync_t *sync);
 
 LKS_NODISCARD lks_status_t lks_grad_sync_finish(lks_grad_sync_t *sync);
+
+/* --- replica.c ---------------------------------------------------------------------------------- */
+
+/** Measures from now on how much of the exchange backward hides. */
+void lks_grad_sync_set_timing(lks_grad_sync_t *sync, bool timing);
+
+/** Share of the time in exchanges that was hidden, since the last call; NaN if there was no other rank. */
+double lks_grad_sync_hidden_share(lks_grad_sync_t *sync);
+
+/** Records layers and buckets in the rows of this rank. */
+LKS_NODISCARD lks_status_t lks_grad_sync_set_trace(lks_grad_sync_t *sync, lks_trace_t *trace);
 
 /* --- update.c ----------------------------------------------------------------------------------- */
 

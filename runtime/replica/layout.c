@@ -3,8 +3,8 @@
  * A bucket is contiguous; in it parameters stand in the order in which they were registered, each at a cache line. The
  * gaps are zero and stay zero. A module's gradients are laid out alike already, all in one block: buckets of
  * neighbours are runs of it. */
-#include "core/checked.h"
 #include "collectives/bucket_plan.h"
+#include "core/checked.h"
 #include "runtime/replica/grad_sync.h"
 
 #include <stdlib.h>
@@ -33,8 +33,9 @@ static lks_status_t plan(const lks_grad_sync_t *sync, const size_t *order, size_
         nbytes[i] = sync->params[i].count * lks_dtype_size(sync->params[i].dtype);
         dtypes[i] = sync->params[i].dtype;
     }
-    *buckets = lks_bucket_plan(nbytes, dtypes, order, sync->weights, sync->options.first_bucket_bytes,
-                               sync->options.bucket_bytes, bucket_of);
+    *buckets =
+        lks_bucket_plan(nbytes, dtypes, order, sync->weights, sync->options.first_bucket_bytes,
+                        sync->options.bucket_bytes, bucket_of);
     free(nbytes);
     free(dtypes);
     return LKS_OK;
@@ -105,9 +106,8 @@ static void point(lks_grad_sync_t *sync, lks_exchange_bucket_t *buckets, size_t 
         } else {
             param->grad = data + param->first * size;
         }
-        param->accumulated = sync->accumulated
-                                 ? sync->accumulated + (param->grad - sync->grads)
-                                 : NULL;
+        param->accumulated =
+            sync->accumulated ? sync->accumulated + (param->grad - sync->grads) : NULL;
     }
 }
 
@@ -181,7 +181,8 @@ void lks_grad_sync_cut_pieces(lks_grad_sync_t *sync)
             }
             /* A module's gaps belong to it, and so they are updated along: zeros stay zeros. */
             size_t count = sync->borrowed_grads ? param->padded : param->count;
-            lks_sync_piece_t *last = pieces > bucket->first_piece ? &sync->pieces[pieces - 1] : NULL;
+            lks_sync_piece_t *last =
+                pieces > bucket->first_piece ? &sync->pieces[pieces - 1] : NULL;
             if (last && goes_on(sync, last, param)) {
                 last->count += count;
             } else {
@@ -214,8 +215,8 @@ lks_status_t lks_grad_sync_rebuild(lks_grad_sync_t *sync)
 {
     sync->rebuilt = true;
     complete_seen(sync);
-    LKS_TRY(lks_comm_broadcast(sync->replica->comm, sync->seen, sync->weights, LKS_DTYPE_I64, 0,
-                               NULL));
+    LKS_TRY(
+        lks_comm_broadcast(sync->replica->comm, sync->seen, sync->weights, LKS_DTYPE_I64, 0, NULL));
     if (memcmp(sync->seen, sync->order, sync->weights * sizeof *sync->order) == 0) {
         return LKS_OK;
     }

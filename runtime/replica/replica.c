@@ -3,6 +3,7 @@
 #include "core/checked.h"
 #include "core/strbuf.h"
 #include "runtime/kernels/exec_team.h"
+#include "runtime/nn/module_ops.h"
 #include "runtime/replica/grad_sync.h"
 
 #include <math.h>
@@ -33,9 +34,10 @@ static lks_status_t check_options(const lks_replica_options_t *options)
                         (int)options->reduce);
     }
     if (!(options->clip_norm >= 0) || !(options->clip_value >= 0)) {
-        return lks_fail(LKS_ERR_INVALID_ARG,
-                        "gradients clipped to a norm of %g and values of %g; both must be at least 0",
-                        options->clip_norm, options->clip_value);
+        return lks_fail(
+            LKS_ERR_INVALID_ARG,
+            "gradients clipped to a norm of %g and values of %g; both must be at least 0",
+            options->clip_norm, options->clip_value);
     }
     return LKS_OK;
 }
@@ -213,9 +215,8 @@ static void spread(void *context, size_t work, void (*run)(void *job, size_t ind
 static lks_status_t set_up(lks_grad_sync_t *sync, const lks_replica_param_t *params)
 {
     lks_replica_t *replica = sync->replica;
-    const lks_exchange_config_t exchange = {.op = sync->options.reduce,
-                                            .context = sync,
-                                            .spread = replica->exec ? spread : NULL};
+    const lks_exchange_config_t exchange = {
+        .op = sync->options.reduce, .context = sync, .spread = replica->exec ? spread : NULL};
     size_t count = sync->param_count + 1;
     sync->params = calloc(count, sizeof *sync->params);
     sync->order = calloc(count, sizeof *sync->order);
@@ -374,15 +375,53 @@ lks_status_t lks_replica_step(lks_replica_t *replica)
         return lks_fail(LKS_ERR_INVALID_ARG, "a replica without an optimizer cannot step");
     }
     LKS_TRY(lks_replica_finish(replica));
-    if (sync->no_sync || sync->fused) {
+    if (sync->no_sync) {
+        return LKS_OK;
+    }
+    if (sync->options.clip_norm > 0 || sync->options.measure_norm) {
+        LKS_TRY(lks_grad_sync_norm(sync, &sync->norm));
+    }
+    if (sync->fused) {
         return LKS_OK;
     }
     if (sync->options.clip_norm > 0) {
-        double norm;
-        LKS_TRY(lks_grad_sync_norm(sync, &norm));
-        sync->scale = (float)clip_factor(norm, sync->options.clip_norm);
+        sync->scale = (float)clip_factor(sync->norm, sync->options.clip_norm);
     }
     return lks_grad_sync_update(sync);
+}
+
+double lks_replica_grad_norm(const lks_replica_t *replica)
+{
+    return replica->sync->norm;
+}
+
+void lks_grad_sync_set_timing(lks_grad_sync_t *sync, bool timing)
+{
+    lks_exchange_set_timing(sync->exchange, timing);
+}
+
+double lks_grad_sync_hidden_share(lks_grad_sync_t *sync)
+{
+    lks_exchange_times_t now = lks_exchange_times(sync->exchange), before = sync->told;
+    double hidden = (double)(now.hidden - before.hidden);
+    double all = hidden + (double)(now.exposed - before.exposed);
+    sync->told = now;
+    return sync->replica->world_size > 1 && all > 0 ? hidden / all : (double)NAN;
+}
+
+lks_status_t lks_grad_sync_set_trace(lks_grad_sync_t *sync, lks_trace_t *trace)
+{
+    lks_replica_t *replica = sync->replica;
+    lks_trace_row_t *compute, *comm;
+    LKS_TRY(lks_trace_row(trace, replica->rank, LKS_TRACE_COMPUTE, &compute));
+    LKS_TRY(lks_trace_row(trace, replica->rank, LKS_TRACE_COMM, &comm));
+    if (replica->module && trace) {
+        lks_module_name_spans(replica->module, trace);
+    }
+    if (replica->exec) {
+        lks_exec_set_trace_row(replica->exec, compute);
+    }
+    return lks_exchange_set_trace(sync->exchange, trace, comm);
 }
 
 static void scale(lks_grad_sync_t *sync, double factor)

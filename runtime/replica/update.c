@@ -62,6 +62,18 @@ static size_t find_piece(const lks_grad_sync_t *sync, const lks_sync_bucket_t *b
     return low;
 }
 
+/* Several threads of a rank may do so at once; a norm that is only shown may depend on their order. */
+static void add_squares(lks_grad_sync_t *sync, const float *grads, size_t count)
+{
+    double sum = 0, before = atomic_load_explicit(&sync->squares, memory_order_relaxed);
+    for (size_t i = 0; i < count; i++) {
+        sum += (double)grads[i] * (double)grads[i];
+    }
+    while (!atomic_compare_exchange_weak_explicit(&sync->squares, &before, before + sum,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
 void lks_grad_sync_take(void *context, size_t bucket, size_t first, size_t count,
                         const void *numbers)
 {
@@ -69,6 +81,9 @@ void lks_grad_sync_take(void *context, size_t bucket, size_t first, size_t count
     const lks_sync_bucket_t *of = &sync->buckets[bucket];
     const float *grads = numbers;
     size_t end = first + count, last = of->first_piece + of->piece_count;
+    if (sync->fused && sync->options.measure_norm) {
+        add_squares((lks_grad_sync_t *)context, grads, count);
+    }
     for (size_t i = find_piece(sync, of, first); i < last && sync->pieces[i].first < end; i++) {
         const lks_sync_piece_t *piece = &sync->pieces[i];
         size_t from = piece->first > first ? piece->first : first;
@@ -143,8 +158,8 @@ static double square_sum(lks_dtype_t dtype, const void *data, size_t first, size
 
 lks_status_t lks_grad_sync_norm(lks_grad_sync_t *sync, double *out)
 {
-    double sum = 0;
-    for (size_t b = 0; b < sync->bucket_count; b++) {
+    double sum = atomic_load(&sync->squares);
+    for (size_t b = 0; b < sync->bucket_count && !sync->fused; b++) {
         const lks_exchange_bucket_t *bucket = &sync->exchange_buckets[b];
         lks_part_t part = own_part(sync, b);
         sum += square_sum(bucket->dtype, bucket->data, part.begin, part.end);

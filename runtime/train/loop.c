@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* loop.c - what every replica does: batch, forward, loss, backward, all-reduce, step; epoch ends.
  * Replicas take the same decisions because they see the same all-reduced numbers; rank 0 speaks and saves. */
+#include "runtime/replica/grad_sync.h"
 #include "runtime/train/metrics.h"
 #include "runtime/train/saver.h"
 
@@ -55,6 +56,8 @@ static lks_train_event_t make_event(const loop_t *loop, lks_train_event_kind_t k
         .val_loss = at->val_loss,
         .val_accuracy = at->val_accuracy,
         .lr = at->scheduler.last_lr,
+        .grad_norm = (double)NAN,
+        .comm_hidden = (double)NAN,
     };
 }
 
@@ -177,7 +180,7 @@ static lks_status_t update(const loop_t *loop)
     lks_replica_t *replica = loop->replica;
     int64_t start = lks_trace_begin(loop->comm_row);
     LKS_TRY(lks_replica_step(replica));
-    lks_trace_end(loop->comm_row, "step", start, NULL, 0);
+    lks_trace_end(loop->comm_row, "finish", start, NULL, 0);
     return LKS_OK;
 }
 
@@ -226,6 +229,7 @@ static lks_status_t log_step(loop_t *loop, const step_sums_t *sums, int64_t coun
     lks_train_event_t event = make_event(loop, LKS_EVENT_STEP);
     event.loss = sums->loss;
     event.accuracy = percent(loop, sums->correct, count);
+    event.grad_norm = lks_replica_grad_norm(loop->replica);
     event.samples_per_second = samples_per_second(&loop->log_watch);
     start_watch(&loop->log_watch);
     return notify(loop, &event);
@@ -298,6 +302,7 @@ static lks_status_t finish_epoch(loop_t *loop)
 
     lks_train_event_t event = make_event(loop, LKS_EVENT_EPOCH);
     event.samples_per_second = speed;
+    event.comm_hidden = lks_grad_sync_hidden_share(loop->replica->sync);
     lks_optim_set_lr(loop->replica->optim, lks_lr_scheduler_step(&at->scheduler));
     at->epoch++;
     at->step = 0;
@@ -349,6 +354,8 @@ static lks_status_t open_rows(loop_t *loop)
     LKS_TRY(lks_trace_row(trace, rank, LKS_TRACE_COMPUTE, &loop->compute_row));
     LKS_TRY(lks_trace_row(trace, rank, LKS_TRACE_COMM, &loop->comm_row));
     LKS_TRY(lks_trace_row(trace, rank, LKS_TRACE_LOADER, &loop->loader_row));
+    LKS_TRY(lks_grad_sync_set_trace(loop->replica->sync, trace));
+    lks_grad_sync_set_timing(loop->replica->sync, true);
     return rank == 0 ? lks_trace_row(trace, rank, LKS_TRACE_SAVE, &loop->saver.row) : LKS_OK;
 }
 

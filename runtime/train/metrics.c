@@ -20,12 +20,14 @@ static const metric_t step_metrics[] = {
     METRIC("train/accuracy", accuracy, false),
     METRIC("train/lr", lr, false),
     METRIC("train/samples_per_second", samples_per_second, false),
+    METRIC("train/grad_norm", grad_norm, false),
 };
 static const metric_t epoch_metrics[] = {
     METRIC("epoch/loss", loss, true),
     METRIC("epoch/accuracy", accuracy, false),
     METRIC("epoch/lr", lr, false),
     METRIC("epoch/samples_per_second", samples_per_second, false),
+    METRIC("epoch/comm_hidden", comm_hidden, false),
     METRIC("val/loss", val_loss, false),
     METRIC("val/accuracy", val_accuracy, false),
 };

@@ -81,6 +81,7 @@ static lks_status_t open_replicas(lks_job_t *job)
     const lks_train_config_t *config = job->config;
     lks_replica_options_t options = lks_replica_options_default();
     options.optim = &config->optim;
+    options.measure_norm = config->tensorboard_dir != NULL;
     options.reduce = LKS_REDUCE_SUM; /* the loss is the mean over the global batch already */
     const lks_replicas_config_t replicas = {
         .model = config->model,

@@ -5,8 +5,9 @@
 #define F32 LKS_DTYPE_F32
 #define F16 LKS_DTYPE_F16
 
-static void check(const size_t *nbytes, const lks_dtype_t *dtypes, const size_t *order, size_t count,
-                  size_t first_limit, size_t limit, size_t buckets, const size_t *wanted)
+static void check(const size_t *nbytes, const lks_dtype_t *dtypes, const size_t *order,
+                  size_t count, size_t first_limit, size_t limit, size_t buckets,
+                  const size_t *wanted)
 {
     size_t bucket_of[16];
     cr_assert_eq(lks_bucket_plan(nbytes, dtypes, order, count, first_limit, limit, bucket_of),

@@ -19,8 +19,8 @@ from program import IRIS, FolderCase, lockstep, train
 JOB = ["--model", "mlp:4,8,3", "--data", IRIS, "--batch-size", 32, "--optimizer", "adam", "--scheduler", "step:2,0.5",
        "--devices", "host:2"]
 ALL = {"scalars": 0, "tensors": 0}  # keep every value, not a sample of them
-STEP = {"train/" + name for name in ("loss", "accuracy", "lr", "samples_per_second")}
-EPOCH = {"epoch/" + name for name in ("loss", "accuracy", "lr", "samples_per_second")}
+STEP = {"train/" + name for name in ("loss", "accuracy", "lr", "samples_per_second", "grad_norm")}
+EPOCH = {"epoch/" + name for name in ("loss", "accuracy", "lr", "samples_per_second", "comm_hidden")}
 VALIDATION = {"val/loss", "val/accuracy"}
 
 
@@ -135,7 +135,8 @@ class Curves(FolderCase):
             file.write("x,y\n" + "".join(f"{i},{i / 2}\n" for i in range(40)))
         lockstep("train", "--model", "mlp:1,1", "--data", self.path("line.csv"), "--regression", "--devices", "host",
                  "--epochs", 2, "--val-fraction", 0.25, "--log-every", 1, "--tensorboard", self.path("tb"))
-        self.assertEqual(set(self.scalars()), (STEP | EPOCH | VALIDATION) - {"train/accuracy", "epoch/accuracy", "val/accuracy"})
+        self.assertEqual(set(self.scalars()), (STEP | EPOCH | VALIDATION) - {"train/accuracy", "epoch/accuracy", "val/accuracy",
+                                                                             "epoch/comm_hidden"})  # one device
 
     def test_a_job_that_diverges_says_so(self):
         self.train("--epochs", 2, "--optimizer", "sgd", "--lr", 1e30)

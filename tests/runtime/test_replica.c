@@ -32,13 +32,13 @@ static void model_init(model_t *model, int rank)
         for (size_t i = 0; i < numel(p); i++) {
             model->value[p][i] = (float)(rank + 1) * 0.01f * (float)(i % 11) - 0.03f;
         }
-        model->params[p] = (lks_replica_param_t){.name = names[p],
-                                                 .kind = p == STATS ? LKS_PARAM_BUFFER
-                                                                    : LKS_PARAM_WEIGHT,
-                                                 .dtype = LKS_DTYPE_F32,
-                                                 .ndim = 2,
-                                                 .shape = shapes[p],
-                                                 .value = model->value[p]};
+        model->params[p] =
+            (lks_replica_param_t){.name = names[p],
+                                  .kind = p == STATS ? LKS_PARAM_BUFFER : LKS_PARAM_WEIGHT,
+                                  .dtype = LKS_DTYPE_F32,
+                                  .ndim = 2,
+                                  .shape = shapes[p],
+                                  .value = model->value[p]};
     }
 }
 
@@ -98,7 +98,8 @@ static void reduce_truth(truth_t *truth, const plan_t *plan, int ranks, int step
             square += truth->grad[p][i] * truth->grad[p][i];
         }
     }
-    double factor = plan->options.clip_norm / (sqrt(square) + 1e-6), limit = plan->options.clip_value;
+    double factor = plan->options.clip_norm / (sqrt(square) + 1e-6),
+           limit = plan->options.clip_value;
     for (int p = 0; p < PARAMS; p++) {
         for (size_t i = 0; i < numel(p); i++) {
             double *g = &truth->grad[p][i];
@@ -121,7 +122,8 @@ static void update_truth(truth_t *truth, const plan_t *plan, int step)
             }
             *m = o->beta1 * *m + (1 - o->beta1) * g;
             *v = o->beta2 * *v + (1 - o->beta2) * g * g;
-            double mean = *m / (1 - pow(o->beta1, step + 1)), var = *v / (1 - pow(o->beta2, step + 1));
+            double mean = *m / (1 - pow(o->beta1, step + 1)),
+                   var = *v / (1 - pow(o->beta2, step + 1));
             truth->value[p][i] -= o->lr * mean / (sqrt(var) + o->eps);
         }
     }

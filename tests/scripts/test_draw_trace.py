@@ -112,7 +112,7 @@ class Draws(unittest.TestCase):
         job = ["--model", "mlp:4,8,3", "--data", os.path.join(DATA, "iris.csv"), "--devices", "host:2", "--epochs", "2"]
         subprocess.run([LOCKSTEP, "train", *job, "--profile", self.trace], check=True, capture_output=True)
         names = {title.split(":")[0] for title, *_ in self.boxes(self.draw("--steps", "6-7"))}
-        self.assertLessEqual({"loader", "forward", "backward", "all_reduce", "optimizer"}, names)
+        self.assertLessEqual({"loader", "3 Linear forward", "backward", "bucket 0 reduce", "finish"}, names)
 
     def test_refusals(self):
         self.refuses("has no spans of steps 7 to 9", "--steps", "7-9")
