@@ -13,6 +13,11 @@ endif()
 set_target_properties(lockstep_cli PROPERTIES INSTALL_RPATH ${program_rpath})
 install(TARGETS lockstep_cli)
 install(TARGETS lockstep EXPORT lockstep-targets)
+foreach(leaf lockstep_mpi_openmpi lockstep_mpi_mpich) # the library opens them from where it lies
+    if(TARGET ${leaf})
+        install(TARGETS ${leaf} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    endif()
+endforeach()
 install(DIRECTORY include/lockstep ${CMAKE_CURRENT_BINARY_DIR}/include/lockstep
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -51,8 +51,18 @@ function(lockstep_backend name present what)
     endif()
 endfunction()
 
-# The seams of these three are in the device table and the communicator; their leaf libraries are not
+# The seams of the first two are in the device table and the communicator; their leaf libraries are not
 # written yet, so no build can have them.
 lockstep_backend(CUDA FALSE "this version has no CUDA backend yet")
 lockstep_backend(NCCL FALSE "this version has no NCCL backend yet")
-lockstep_backend(MPI FALSE "this version has no MPI backend yet")
+find_package(PkgConfig REQUIRED)
+if(NOT LOCKSTEP_MPI STREQUAL "OFF")
+    pkg_check_modules(OPENMPI IMPORTED_TARGET ompi-c)
+    pkg_check_modules(MPICH IMPORTED_TARGET mpich)
+endif()
+if(OPENMPI_FOUND OR MPICH_FOUND)
+    set(have_mpi TRUE)
+else()
+    set(have_mpi FALSE)
+endif()
+lockstep_backend(MPI ${have_mpi} "pkg-config knows neither ompi-c (Open MPI) nor mpich")

@@ -52,7 +52,7 @@ bool lks_collective_same(const lks_collective_t *a, const lks_collective_t *b);
 /** What ranks did when they should all have called collective `number`. */
 typedef struct lks_collective_round {
     uint64_t number;
-    int world_size;
+    int first_rank, world_size; /* what sentences call rank 0; how many ranks there are */
     /* What a rank called; NULL: it has not come yet. */
     const lks_collective_t *(*called)(const void *context, int rank);
     const void *context;

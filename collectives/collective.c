@@ -44,12 +44,12 @@ void lks_collective_describe_mismatch(const lks_collective_round_t *round, lks_s
 {
     char what[128];
     const lks_collective_t *first = round->called(round->context, 0);
-    lks_strbuf_appendf(out, "collective %" PRIu64 ": rank 0 called %s", round->number,
-                       lks_collective_format(what, sizeof what, first));
+    lks_strbuf_appendf(out, "collective %" PRIu64 ": rank %d called %s", round->number,
+                       round->first_rank, lks_collective_format(what, sizeof what, first));
     for (int i = 1; i < round->world_size; i++) {
         const lks_collective_t *other = round->called(round->context, i);
         if (!lks_collective_same(first, other)) {
-            lks_strbuf_appendf(out, ", rank %d called %s", i,
+            lks_strbuf_appendf(out, ", rank %d called %s", round->first_rank + i,
                                lks_collective_format(what, sizeof what, other));
         }
     }
@@ -64,7 +64,7 @@ void lks_collective_describe_late(const lks_collective_round_t *round, const lks
                        lks_collective_format(what, sizeof what, mine));
     for (int i = 0; i < round->world_size; i++) {
         if (!round->called(round->context, i)) {
-            lks_strbuf_appendf(out, "%s%d", late++ ? ", " : " ", i);
+            lks_strbuf_appendf(out, "%s%d", late++ ? ", " : " ", round->first_rank + i);
         }
     }
     lks_strbuf_appendf(out, " did not come within %g s", (double)timeout * 1e-9);

@@ -152,6 +152,16 @@ int lks_comm_world_size(const lks_comm_t *comm)
     return comm->world_size;
 }
 
+int lks_comm_local_rank(const lks_comm_t *comm)
+{
+    return comm->rank - comm->local_first;
+}
+
+int lks_comm_local_size(const lks_comm_t *comm)
+{
+    return comm->local_size;
+}
+
 const char *lks_comm_backend(const lks_comm_t *comm)
 {
     return comm->backend->name;

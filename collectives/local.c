@@ -9,6 +9,7 @@
  * Abort and mismatch are decided at the first meeting, alike on all ranks: all do the work or none does.
  * So the second one cannot be aborted: everyone who is awaited there comes, and a rank that returned from it
  * may destroy its communicator while others are still waking up. */
+#include "collectives/local.h"
 #include "collectives/abort_state.h"
 #include "collectives/backend.h"
 #include "collectives/reduce.h"
@@ -43,6 +44,7 @@ typedef struct slot {
 
 struct shared {
     _Atomic int references; /* ranks that were not destroyed */
+    int first_rank;         /* of the job, in sentences */
     void **pointers;        /* every rank's sources and targets */
     lks_comm_host_t host;
     lks_barrier_t all_posted;
@@ -96,6 +98,7 @@ static void end_job(const local_t *local, lks_strbuf_t *sentence)
 static lks_collective_round_t this_round(const local_t *local)
 {
     return (lks_collective_round_t){.number = local->sequence,
+                                    .first_rank = local->shared->first_rank,
                                     .world_size = local->comm.world_size,
                                     .called = called,
                                     .context = local};
@@ -136,28 +139,56 @@ static lks_status_t check_agreement(const local_t *local)
 /* This rank's part of the work. Staged: every input is a copy, so only this rank's recv may be written. */
 typedef void (*work_fn_t)(const local_t *local, const lks_collective_t *call, bool staged);
 
+/* Posts the call, meets the others and sees that all called the same. */
+static lks_status_t meet(local_t *local, const lks_collective_t *call, size_t staged_bytes)
+{
+    shared_t *shared = local->shared;
+    const char *name = lks_collective_name(call->kind);
+    LKS_TRY(lks_abort_state_check(&shared->host.aborted, name));
+    post(local, call, staged_bytes);
+    if (!lks_barrier_wait_for(&shared->all_posted, shared->host.timeout, end_late, local)) {
+        return lks_abort_state_check(&shared->host.aborted, name);
+    }
+    return check_agreement(local);
+}
+
 /* `input_bytes`: of one rank's send; the same on all ranks that agree. */
 static lks_status_t run(lks_comm_t *comm, const lks_collective_t *call, size_t input_bytes,
                         work_fn_t work)
 {
     local_t *local = (local_t *)comm;
-    shared_t *shared = local->shared;
-    LKS_TRY(lks_abort_state_check(&shared->host.aborted, lks_collective_name(call->kind)));
     bool staged = input_bytes <= STAGE_BYTES;
     bool has_input = call->kind != LKS_COLLECTIVE_BROADCAST || call->root == comm->rank;
-    post(local, call, staged && has_input ? input_bytes : 0);
-    if (!lks_barrier_wait_for(&shared->all_posted, shared->host.timeout, end_late, local)) {
-        return lks_abort_state_check(&shared->host.aborted, lks_collective_name(call->kind));
-    }
-    LKS_TRY(check_agreement(local));
+    LKS_TRY(meet(local, call, staged && has_input ? input_bytes : 0));
     if (input_bytes > 0) {
         work(local, call, staged);
     }
     if (!staged) {
-        (void)lks_barrier_wait(&shared->all_done);
+        (void)lks_barrier_wait(&local->shared->all_done);
     }
     local->sequence++;
     return LKS_OK;
+}
+
+lks_status_t lks_local_run(lks_comm_t *comm, const lks_collective_t *call,
+                           lks_status_t (*work)(void *context), void *context)
+{
+    local_t *local = (local_t *)comm;
+    LKS_TRY(meet(local, call, 0));
+    lks_status_t status = work(context);
+    (void)lks_barrier_wait(&local->shared->all_done); /* everyone comes, failed or not */
+    local->sequence++;
+    return status;
+}
+
+const lks_collective_t *lks_local_posted(lks_comm_t *comm, int rank)
+{
+    return posted((local_t *)comm, rank);
+}
+
+void lks_local_set_first_rank(lks_comm_t *comm, int first_rank)
+{
+    ((local_t *)comm)->shared->first_rank = first_rank;
 }
 
 static void broadcast_work(const local_t *local, const lks_collective_t *call, bool staged)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* comm.h - a communicator: the ranks of one job and the collectives among them.
- * Life:    lks_comm_create_{self,local} -> collectives -> lks_comm_destroy, once per rank.
+ * Life:    lks_comm_create_{self,local,mpi} -> collectives -> lks_comm_destroy, once per rank.
  * Order:   every rank calls the same collectives in the same order with the same count and dtype; each has a
  *          number, the first is 0. A rank that calls another one, or none within the communicator's timeout, ends the
  *          job on every rank: ABORTED, with the rank and the collective's number in the sentence.
@@ -17,6 +17,7 @@
 
 #include <lockstep/device.h>
 #include <lockstep/dtype.h>
+#include <stdbool.h>
 
 LKS_BEGIN_DECLS
 
@@ -50,13 +51,30 @@ LKS_API LKS_NODISCARD lks_status_t lks_comm_create_local(int world_size,
                                                          const lks_comm_config_t *config,
                                                          lks_comm_t **out);
 
+/** The communicators of this process's ranks among all processes that mpirun, mpiexec or srun started, one per local rank,
+ *  into out[0..local_size). Called once by every process of the job; ranks are numbered across it, process by process, and
+ *  processes may have different numbers of them. Threads of a process meet in memory, processes of a node in memory that
+ *  they share, nodes by MPI messages (Open MPI or MPICH, whichever started the process; LOCKSTEP_MPI=openmpi|mpich says
+ *  it where that cannot be seen). MPI is initialized with MPI_THREAD_MULTIPLE unless the program has done that, and
+ *  finalized with the last rank, unless the job was aborted.
+ *  Errors: INVALID_ARG, UNSUPPORTED (no MPI started this process, or this build or machine lacks it), COMM, IO (no memory
+ *  to share), NO_MEMORY. */
+LKS_API LKS_NODISCARD lks_status_t lks_comm_create_mpi(int local_size,
+                                                       const lks_comm_config_t *config,
+                                                       lks_comm_t **out);
+
+/** Whether this process is one of several that an MPI launcher started; looks at the environment alone. */
+LKS_API bool lks_comm_is_launched(void);
+
 /** Gives this rank's communicator back. Does not wait for the others: what they have called with this rank
  *  completes, what they call or wait for afterwards fails with ABORTED. NULL does nothing. */
 LKS_API void lks_comm_destroy(lks_comm_t *comm);
 
 LKS_API int lks_comm_rank(const lks_comm_t *comm);
 LKS_API int lks_comm_world_size(const lks_comm_t *comm);
-LKS_API const char *lks_comm_backend(const lks_comm_t *comm); /**< "self", "local" */
+LKS_API int lks_comm_local_rank(const lks_comm_t *comm); /**< among the ranks of this process */
+LKS_API int lks_comm_local_size(const lks_comm_t *comm);
+LKS_API const char *lks_comm_backend(const lks_comm_t *comm); /**< "self", "local", "mpi" */
 
 /** Copies `count` elements of rank `root`'s buffer into every rank's.
  *  buffer: shape (count). A count of zero is legal. Errors, here and below: INVALID_ARG (dtype, op, root,

@@ -1,0 +1,742 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* column.c - a job as three stages that follow each other at a distance of one chunk: put, reduce, take.
+ * Slots are used again after LKS_WINDOW_SLOTS chunks. Nobody asks whether one is free: a process puts chunk k of a job after
+ * it has taken chunk k - 3, and a peer's chunk k is waited for before chunk k is reduced, so whoever uses a slot again knows
+ * that its last reader is done. */
+#include "collectives/column.h"
+#include "collectives/reduce.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { SLOTS = LKS_WINDOW_SLOTS, LINE = 64 };
+
+/* In front of every partial that travels as a message. */
+typedef struct head {
+    _Alignas(64) uint64_t number;
+    lks_collective_t call;
+} head_t;
+
+/* A process on another node. */
+typedef struct remote {
+    char *out[SLOTS], *in[SLOTS], *in_result[SLOTS];
+    lks_mpi_request_t sent[SLOTS], sent_result[SLOTS], received[SLOTS], received_result[SLOTS];
+    bool sending[SLOTS], sending_result[SLOTS], receiving[SLOTS], receiving_result[SLOTS];
+} remote_t;
+
+struct lks_column {
+    lks_fabric_t *fabric;
+    int index;
+    uint64_t chunks, jobs; /* before this job */
+    lks_column_job_t job;
+    bool small; /* the vector travels in one piece */
+    size_t element, partial; /* bytes */
+    size_t per_chunk;        /* elements */
+    size_t k, count;         /* chunk that is put; of so many */
+    int stage;
+    bool running;
+    char *own;            /* (chunk): this process's partial of its own block */
+    const void **sources; /* (most of processes and local ranks) */
+    void **targets;       /* (local ranks and one) */
+    remote_t *remotes;    /* (process_count); NULL without other nodes */
+    char *memory;
+};
+
+static const lks_process_t *process_at(const lks_column_t *column, int q)
+{
+    return &column->fabric->processes[q];
+}
+
+static bool is_remote(const lks_column_t *column, int q)
+{
+    return process_at(column, q)->node_index < 0;
+}
+
+static lks_window_post_t *post_of(const lks_column_t *column, int q)
+{
+    return lks_window_post(column->fabric->window, column->index, process_at(column, q)->node_index);
+}
+
+static int slot_of(const lks_column_t *column, size_t j)
+{
+    return (int)((column->chunks + j) % SLOTS);
+}
+
+/* The pointer whose element `first` is at `data`. */
+static void *rebased(const void *data, size_t first, size_t size)
+{
+    return (void *)((uintptr_t)data - first * size);
+}
+
+/* --- parts -------------------------------------------------------------------------------------- */
+
+/* This column's part of a block: whole cache lines. */
+static lks_block_t part_of(const lks_column_t *column, int q)
+{
+    const lks_block_t *block = &column->job.blocks[q];
+    size_t columns = (size_t)column->fabric->columns, grain = LINE / column->element;
+    size_t lane = (size_t)column->index % columns;
+    grain = grain ? grain : 1;
+    size_t grains = block->count / grain + (block->count % grain != 0);
+    size_t each = (grains + columns - 1) / columns * grain, skip = each * lane;
+    skip = skip < block->count ? skip : block->count;
+    size_t left = block->count - skip;
+    return (lks_block_t){block->first + skip, left < each ? left : each};
+}
+
+/* Chunk j of it. */
+static lks_block_t chunk_of(const lks_column_t *column, int q, size_t j)
+{
+    if (column->small) {
+        return (lks_block_t){0, column->job.count};
+    }
+    lks_block_t part = part_of(column, q);
+    size_t skip = j * column->per_chunk;
+    skip = skip < part.count ? skip : part.count;
+    size_t left = part.count - skip;
+    return (lks_block_t){part.first + skip, left < column->per_chunk ? left : column->per_chunk};
+}
+
+/* --- messages ----------------------------------------------------------------------------------- */
+
+static lks_status_t mpi_failed(const lks_column_t *column, int code)
+{
+    char text[256];
+    column->fabric->mpi->error_text(code, text, sizeof text);
+    return lks_fail(LKS_ERR_COMM, "%s: %s", column->fabric->mpi->name, text);
+}
+
+/* Whether a request is over; one that is not under way is. */
+static lks_status_t is_over(const lks_column_t *column, lks_mpi_request_t *request, bool *under_way,
+                            bool *over)
+{
+    size_t nbytes;
+    *over = true;
+    if (*under_way) {
+        int code = column->fabric->mpi->test(request, over, &nbytes);
+        if (code) {
+            return mpi_failed(column, code);
+        }
+        *under_way = !*over;
+    }
+    return LKS_OK;
+}
+
+enum { TAG_PARTIAL, TAG_RESULT, TAGS };
+
+static int tag_of(const lks_column_t *column, int kind)
+{
+    return column->index * TAGS + kind;
+}
+
+static lks_status_t send_to(lks_column_t *column, int q, const void *data, size_t nbytes, int kind,
+                            lks_mpi_request_t *request, bool *under_way)
+{
+    int code = column->fabric->mpi->send(data, nbytes, q, tag_of(column, kind), request);
+    *under_way = code == 0;
+    return code ? mpi_failed(column, code) : LKS_OK;
+}
+
+static lks_status_t receive_from(lks_column_t *column, int q, void *data, size_t nbytes, int kind,
+                                 lks_mpi_request_t *request, bool *under_way)
+{
+    int code = column->fabric->mpi->receive(data, nbytes, q, tag_of(column, kind), request);
+    *under_way = code == 0;
+    return code ? mpi_failed(column, code) : LKS_OK;
+}
+
+/* --- put ---------------------------------------------------------------------------------------- */
+
+/* This process's ranks, reduced, as partials. */
+static void reduce_own(const lks_column_t *column, lks_block_t range, void *partial)
+{
+    const lks_column_job_t *job = &column->job;
+    void *target = rebased(partial, range.first, column->partial);
+    lks_reduce(&(lks_reduction_t){.dtype = job->call->dtype,
+                                  .op = job->call->op,
+                                  .first = range.first,
+                                  .count = range.count,
+                                  .sources = job->sources,
+                                  .source_count = job->source_count,
+                                  .targets = &target,
+                                  .target_count = 1,
+                                  .partial_targets = true});
+}
+
+/* What goes to process q with chunk k. */
+static lks_block_t put_range(const lks_column_t *column, int q)
+{
+    return column->job.reduces ? chunk_of(column, q, column->k) : (lks_block_t){0};
+}
+
+static lks_status_t put_remote(lks_column_t *column, int q)
+{
+    remote_t *remote = &column->remotes[q];
+    int slot = slot_of(column, column->k);
+    lks_block_t range = put_range(column, q);
+    size_t room = column->fabric->chunk;
+    head_t *head = (head_t *)(void *)remote->out[slot];
+    head->number = column->job.number;
+    head->call = *column->job.call;
+    reduce_own(column, range, remote->out[slot] + sizeof *head);
+    LKS_TRY(receive_from(column, q, remote->in[slot], sizeof *head + room, TAG_PARTIAL,
+                         &remote->received[slot], &remote->receiving[slot]));
+    if (column->job.gathers && !column->small && chunk_of(column, q, column->k).count > 0) {
+        LKS_TRY(receive_from(column, q, remote->in_result[slot], room, TAG_RESULT,
+                             &remote->received_result[slot], &remote->receiving_result[slot]));
+    }
+    return send_to(column, q, head, sizeof *head + range.count * column->partial, TAG_PARTIAL,
+                   &remote->sent[slot], &remote->sending[slot]);
+}
+
+static void put_near(const lks_column_t *column, int q)
+{
+    const lks_fabric_t *fabric = column->fabric;
+    int me = lks_window_process(fabric->window);
+    lks_block_t range = put_range(column, q);
+    if (range.count > 0) {
+        reduce_own(column, range,
+                   lks_window_partial(fabric->window, column->index, me,
+                                      process_at(column, q)->node_index,
+                                      column->chunks + column->k));
+    }
+}
+
+static void wake(const lks_column_t *column)
+{
+    lks_gate_t *gate = lks_window_gate(column->fabric->window);
+    if (atomic_load(&gate->sleepers) > 0) {
+        lks_gate_advance(gate);
+    }
+}
+
+/* Whether the messages that lie in the slots of chunk j are out. */
+static lks_status_t are_sent(lks_column_t *column, size_t j, bool results, bool *free)
+{
+    int slot = slot_of(column, j);
+    *free = true;
+    for (int q = 0; q < column->fabric->process_count && column->remotes && *free; q++) {
+        remote_t *remote = &column->remotes[q];
+        LKS_TRY(results ? is_over(column, &remote->sent_result[slot],
+                                  &remote->sending_result[slot], free)
+                        : is_over(column, &remote->sent[slot], &remote->sending[slot], free));
+    }
+    return LKS_OK;
+}
+
+static lks_status_t put(lks_column_t *column, bool *done)
+{
+    const lks_fabric_t *fabric = column->fabric;
+    lks_window_post_t *mine = post_of(column, fabric->process);
+    LKS_TRY(are_sent(column, column->k, false, done));
+    if (!*done) {
+        return LKS_OK;
+    }
+    if (column->k == 0) {
+        mine->calls[column->jobs % 2] = *column->job.call;
+    }
+    if (column->small && column->job.reduces) {
+        reduce_own(column, (lks_block_t){0, column->job.count},
+                   lks_window_stage(fabric->window, column->index,
+                                    lks_window_process(fabric->window), column->jobs));
+    }
+    for (int q = 0; q < fabric->process_count; q++) {
+        if (q == fabric->process) {
+            continue;
+        }
+        if (is_remote(column, q)) {
+            LKS_TRY(put_remote(column, q));
+        } else if (!column->small) {
+            put_near(column, q);
+        }
+    }
+    atomic_store(&mine->up, column->chunks + column->k + 1);
+    wake(column);
+    return LKS_OK;
+}
+
+/* --- agreement ---------------------------------------------------------------------------------- */
+
+/* What process q called. */
+static const lks_collective_t *called_by(const lks_column_t *column, int q)
+{
+    if (is_remote(column, q)) {
+        const head_t *head =
+            (const head_t *)(const void *)column->remotes[q].in[slot_of(column, 0)];
+        return &head->call;
+    }
+    return &post_of(column, q)->calls[column->jobs % 2];
+}
+
+static int process_of(const lks_fabric_t *fabric, int rank)
+{
+    int q = 0;
+    while (q + 1 < fabric->process_count && fabric->processes[q + 1].first_rank <= rank) {
+        q++;
+    }
+    return q;
+}
+
+static const lks_collective_t *called_by_rank(const void *context, int rank)
+{
+    const lks_column_t *column = context;
+    return called_by(column, process_of(column->fabric, rank));
+}
+
+static lks_status_t end_job(const lks_column_t *column, lks_strbuf_t *sentence)
+{
+    lks_fabric_t *fabric = column->fabric;
+    lks_window_abort(fabric->window, lks_strbuf_text(sentence));
+    lks_strbuf_fini(sentence);
+    return LKS_OK;
+}
+
+static lks_status_t check_agreement(const lks_column_t *column)
+{
+    const lks_fabric_t *fabric = column->fabric;
+    for (int q = 0; q < fabric->process_count; q++) {
+        if (q != fabric->process && !lks_collective_same(called_by(column, q), column->job.call)) {
+            lks_collective_round_t round = {.number = column->job.number,
+                                            .world_size = fabric->world_size,
+                                            .called = called_by_rank,
+                                            .context = column};
+            lks_strbuf_t sentence = {0};
+            lks_collective_describe_mismatch(&round, &sentence);
+            return end_job(column, &sentence);
+        }
+    }
+    return LKS_OK;
+}
+
+/* --- reduce ------------------------------------------------------------------------------------- */
+
+/* Whether chunk j of process q is here. */
+static lks_status_t has_come(lks_column_t *column, int q, size_t j, bool *come)
+{
+    if (is_remote(column, q)) {
+        remote_t *remote = &column->remotes[q];
+        int slot = slot_of(column, j);
+        return is_over(column, &remote->received[slot], &remote->receiving[slot], come);
+    }
+    *come = atomic_load(&post_of(column, q)->up) > column->chunks + j;
+    return LKS_OK;
+}
+
+static lks_status_t have_all_come(lks_column_t *column, size_t j, bool *come)
+{
+    const lks_fabric_t *fabric = column->fabric;
+    *come = true;
+    for (int q = 0; q < fabric->process_count && *come; q++) {
+        if (q != fabric->process) {
+            LKS_TRY(has_come(column, q, j, come));
+        }
+    }
+    return LKS_OK;
+}
+
+/* Where chunk j of process q's partial for us lies. */
+static const void *partial_from(const lks_column_t *column, int q, size_t j)
+{
+    const lks_fabric_t *fabric = column->fabric;
+    if (is_remote(column, q)) {
+        return column->remotes[q].in[slot_of(column, j)] + sizeof(head_t);
+    }
+    int index = process_at(column, q)->node_index;
+    return column->small ? lks_window_stage(fabric->window, column->index, index, column->jobs)
+                         : lks_window_partial(fabric->window, column->index, index,
+                                              lks_window_process(fabric->window),
+                                              column->chunks + j);
+}
+
+/* Our own partial, in memory of ours unless the only rank's elements are one. */
+static const void *own_partial(const lks_column_t *column, lks_block_t range)
+{
+    const lks_column_job_t *job = &column->job;
+    if (column->small) {
+        return lks_window_stage(column->fabric->window, column->index,
+                                lks_window_process(column->fabric->window), column->jobs);
+    }
+    if (job->source_count == 1 && column->partial == column->element) {
+        return (const char *)job->sources[0] + range.first * column->element;
+    }
+    reduce_own(column, range, column->own);
+    return column->own;
+}
+
+static void *result_slot(const lks_column_t *column, size_t j)
+{
+    const lks_fabric_t *fabric = column->fabric;
+    return lks_window_result(fabric->window, column->index, lks_window_process(fabric->window),
+                             column->chunks + j);
+}
+
+static void reduce_block(const lks_column_t *column, size_t j, lks_block_t range)
+{
+    const lks_fabric_t *fabric = column->fabric;
+    const lks_column_job_t *job = &column->job;
+    int targets = job->take ? 0 : job->target_count;
+    for (int q = 0; q < fabric->process_count; q++) {
+        const void *partial = q == fabric->process ? own_partial(column, range)
+                                                   : partial_from(column, q, j);
+        column->sources[q] = rebased(partial, range.first, column->partial);
+    }
+    if (targets > 0) {
+        memcpy(column->targets, job->targets, (size_t)targets * sizeof *column->targets);
+    }
+    if (job->gathers && !column->small) {
+        column->targets[targets++] = rebased(result_slot(column, j), range.first, column->element);
+    }
+    lks_reduce(&(lks_reduction_t){.dtype = job->call->dtype,
+                                  .op = job->call->op,
+                                  .first = range.first,
+                                  .count = range.count,
+                                  .sources = column->sources,
+                                  .source_count = fabric->process_count,
+                                  .partial_sources = true,
+                                  .targets = column->targets,
+                                  .target_count = targets,
+                                  .divisor = fabric->world_size,
+                                  .take = job->take,
+                                  .take_context = job->context});
+}
+
+/* Elements that are a result already, to where results go. */
+static void hand_out(const lks_column_t *column, const void *elements, lks_block_t range)
+{
+    const lks_column_job_t *job = &column->job;
+    if (job->take) {
+        const void *source = rebased(elements, range.first, column->element);
+        lks_reduce(&(lks_reduction_t){.dtype = job->call->dtype,
+                                      .op = LKS_REDUCE_SUM,
+                                      .first = range.first,
+                                      .count = range.count,
+                                      .sources = &source,
+                                      .source_count = 1,
+                                      .take = job->take,
+                                      .take_context = job->context});
+        return;
+    }
+    for (int i = 0; i < job->target_count; i++) {
+        char *to = (char *)job->targets[i] + range.first * column->element;
+        if (to != elements) {
+            memcpy(to, elements, range.count * column->element);
+        }
+    }
+}
+
+static lks_status_t send_result(lks_column_t *column, size_t j, lks_block_t range)
+{
+    int slot = slot_of(column, j);
+    for (int q = 0; q < column->fabric->process_count && column->remotes; q++) {
+        remote_t *remote = &column->remotes[q];
+        if (is_remote(column, q)) {
+            LKS_TRY(send_to(column, q, result_slot(column, j), range.count * column->element,
+                            TAG_RESULT, &remote->sent_result[slot],
+                            &remote->sending_result[slot]));
+        }
+    }
+    return LKS_OK;
+}
+
+static lks_status_t reduce(lks_column_t *column, bool *done)
+{
+    size_t j = column->k - 1;
+    const lks_column_job_t *job = &column->job;
+    LKS_TRY(have_all_come(column, j, done));
+    if (*done && j == 0) {
+        LKS_TRY(check_agreement(column));
+        if (lks_window_aborted(column->fabric->window)) {
+            *done = false;
+        }
+    }
+    if (*done) {
+        LKS_TRY(are_sent(column, j, true, done));
+    }
+    if (!*done) {
+        return LKS_OK;
+    }
+    lks_block_t range = chunk_of(column, column->fabric->process, j);
+    if (range.count > 0 && job->reduces) {
+        reduce_block(column, j, range);
+    } else if (range.count > 0 && job->gathers && !column->small) {
+        const char *from = (const char *)job->sources[0] + range.first * column->element;
+        memcpy(result_slot(column, j), from, range.count * column->element);
+        hand_out(column, from, range);
+    }
+    atomic_store(&post_of(column, column->fabric->process)->done, column->chunks + j + 1);
+    wake(column);
+    return range.count > 0 && job->gathers && !column->small ? send_result(column, j, range)
+                                                             : LKS_OK;
+}
+
+/* --- take --------------------------------------------------------------------------------------- */
+
+static lks_status_t has_result(lks_column_t *column, int q, size_t j, bool *has)
+{
+    if (is_remote(column, q)) {
+        remote_t *remote = &column->remotes[q];
+        int slot = slot_of(column, j);
+        return is_over(column, &remote->received_result[slot], &remote->receiving_result[slot],
+                       has);
+    }
+    *has = atomic_load(&post_of(column, q)->done) > column->chunks + j;
+    return LKS_OK;
+}
+
+static const void *result_from(const lks_column_t *column, int q, size_t j)
+{
+    if (is_remote(column, q)) {
+        return column->remotes[q].in_result[slot_of(column, j)];
+    }
+    return lks_window_result(column->fabric->window, column->index,
+                             process_at(column, q)->node_index, column->chunks + j);
+}
+
+static lks_status_t take(lks_column_t *column, bool *done)
+{
+    const lks_fabric_t *fabric = column->fabric;
+    size_t j = column->k - 2;
+    *done = true;
+    if (!column->job.gathers || column->small) {
+        return LKS_OK;
+    }
+    for (int q = 0; q < fabric->process_count && *done; q++) {
+        if (q != fabric->process && chunk_of(column, q, j).count > 0) {
+            LKS_TRY(has_result(column, q, j, done));
+        }
+    }
+    for (int q = 0; q < fabric->process_count && *done; q++) {
+        lks_block_t range = chunk_of(column, q, j);
+        if (q != fabric->process && range.count > 0) {
+            hand_out(column, result_from(column, q, j), range);
+        }
+    }
+    return LKS_OK;
+}
+
+/* --- a job -------------------------------------------------------------------------------------- */
+
+void lks_column_begin(lks_column_t *column, const lks_column_job_t *job)
+{
+    column->job = *job;
+    column->element = lks_dtype_size(job->call->dtype);
+    column->partial = job->reduces ? lks_reduce_partial_size(job->call->dtype) : column->element;
+    column->small = job->reduces && job->gathers &&
+                    job->count * column->partial <= LKS_WINDOW_STAGE;
+    column->per_chunk = column->partial ? column->fabric->chunk / column->partial : 0;
+    column->running = true;
+    column->k = 0;
+    column->stage = 0;
+    column->count = 1;
+    if (column->small && column->index % column->fabric->columns != 0) {
+        column->k = 2; /* the first column has it all */
+        column->count = 0;
+    }
+    for (int q = 0; q < column->fabric->process_count && !column->small; q++) {
+        size_t part = part_of(column, q).count, chunks;
+        chunks = part / column->per_chunk + (part % column->per_chunk != 0);
+        column->count = chunks > column->count ? chunks : column->count;
+    }
+}
+
+static lks_status_t run_stage(lks_column_t *column, bool *done)
+{
+    *done = true;
+    switch (column->stage) {
+    case 0: return column->k < column->count ? put(column, done) : LKS_OK;
+    case 1: return column->k >= 1 && column->k <= column->count ? reduce(column, done) : LKS_OK;
+    default: return column->k >= 2 ? take(column, done) : LKS_OK;
+    }
+}
+
+/* The reason becomes that of this process's ranks, too. */
+static lks_status_t check_aborted(lks_column_t *column)
+{
+    lks_fabric_t *fabric = column->fabric;
+    const char *reason = lks_window_aborted(fabric->window);
+    if (reason) {
+        lks_abort_state_set(&fabric->host->aborted, "%s", reason);
+    }
+    return lks_abort_state_check(&fabric->host->aborted,
+                                 lks_collective_name(column->job.call->kind));
+}
+
+lks_status_t lks_column_advance(lks_column_t *column, bool *done)
+{
+    while (column->k < column->count + 2) {
+        bool passed;
+        LKS_TRY(run_stage(column, &passed));
+        if (!passed) {
+            *done = false;
+            return check_aborted(column);
+        }
+        column->stage = (column->stage + 1) % 3;
+        column->k += column->stage == 0;
+    }
+    column->chunks += column->running ? column->count : 0;
+    column->jobs += column->running;
+    column->running = false;
+    *done = true;
+    return LKS_OK;
+}
+
+/* --- waiting ------------------------------------------------------------------------------------ */
+
+/* NULL for a rank that is missing: of a process that is, those which have not come to this collective. */
+static const lks_collective_t *came(const void *context, int rank)
+{
+    const lks_column_t *column = context;
+    const lks_fabric_t *fabric = column->fabric;
+    int q = process_of(fabric, rank);
+    size_t j = column->k > 0 ? column->k - 1 : 0;
+    bool here = q == fabric->process;
+    if (!here && is_remote(column, q)) {
+        int slot = slot_of(column, j);
+        here = !column->remotes[q].receiving[slot] && !column->remotes[q].receiving_result[slot];
+    } else if (!here) {
+        here = atomic_load(&post_of(column, q)->up) > column->chunks + j;
+        uint64_t calls = atomic_load(lks_window_calls(fabric->window, rank));
+        bool some_behind = false;
+        for (int i = 0; i < fabric->processes[q].ranks; i++) {
+            int other = fabric->processes[q].first_rank + i;
+            some_behind |= atomic_load(lks_window_calls(fabric->window, other)) <= column->job.number;
+        }
+        here |= some_behind && calls > column->job.number;
+    }
+    return here ? column->job.call : NULL;
+}
+
+static void end_late(lks_column_t *column)
+{
+    const lks_fabric_t *fabric = column->fabric;
+    lks_collective_round_t round = {.number = column->job.number,
+                                    .world_size = fabric->world_size,
+                                    .called = came,
+                                    .context = column};
+    lks_strbuf_t sentence = {0};
+    lks_collective_describe_late(&round, column->job.call, fabric->host->timeout, &sentence);
+    (void)end_job(column, &sentence);
+}
+
+/* A while without a look at the window's gate: messages open none. */
+static void doze(void)
+{
+    const struct timespec pause = {.tv_nsec = 20000};
+    (void)nanosleep(&pause, NULL);
+}
+
+/* Advances until something is done, or something has happened, or the deadline is past. */
+static lks_status_t wait_once(lks_column_t *column, uint64_t deadline, bool *done)
+{
+    lks_gate_t *gate = lks_window_gate(column->fabric->window);
+    atomic_fetch_add(&gate->sleepers, 1); /* before the look: whoever wakes looks for sleepers after the change */
+    uint32_t closed = atomic_load(&gate->value);
+    size_t k = column->k;
+    int stage = column->stage;
+    lks_status_t status = lks_column_advance(column, done);
+    if (status == LKS_OK && !*done && column->k == k && column->stage == stage) {
+        if (column->fabric->has_remote) {
+            doze();
+        } else {
+            (void)lks_gate_wait_until(gate, closed, 0, deadline);
+        }
+    }
+    atomic_fetch_sub(&gate->sleepers, 1);
+    return status;
+}
+
+lks_status_t lks_column_finish(lks_column_t *column)
+{
+    bool done = false;
+    size_t k = 0;
+    int stage = 0;
+    for (uint32_t i = 0; i <= column->fabric->host->spin; i++) {
+        LKS_TRY(lks_column_advance(column, &done));
+        if (done) {
+            return LKS_OK;
+        }
+        i = column->k != k || column->stage != stage ? 0 : i; /* the patience is for one chunk */
+        k = column->k;
+        stage = column->stage;
+        lks_pause();
+    }
+    uint64_t deadline = lks_deadline_in(column->fabric->host->timeout);
+    while (!done) {
+        LKS_TRY(wait_once(column, deadline, &done));
+        if (column->k != k || column->stage != stage) {
+            deadline = lks_deadline_in(column->fabric->host->timeout);
+        } else if (!done && lks_now_ns() >= deadline) {
+            end_late(column);
+        }
+        k = column->k;
+        stage = column->stage;
+    }
+    return LKS_OK;
+}
+
+/* --- life --------------------------------------------------------------------------------------- */
+
+static lks_status_t out_of_memory(void)
+{
+    return lks_fail(LKS_ERR_NO_MEMORY, "buffers between processes: out of memory");
+}
+
+static lks_status_t make_remotes(lks_column_t *column)
+{
+    const lks_fabric_t *fabric = column->fabric;
+    size_t count = (size_t)fabric->process_count, room = sizeof(head_t) + fabric->chunk;
+    column->remotes = calloc(count, sizeof *column->remotes);
+    column->memory = aligned_alloc(LINE, count * 3 * SLOTS * room);
+    if (!column->remotes || !column->memory) {
+        return out_of_memory();
+    }
+    char *next = column->memory;
+    for (size_t q = 0; q < count; q++) {
+        for (int slot = 0; slot < SLOTS; slot++) {
+            column->remotes[q].out[slot] = next;
+            column->remotes[q].in[slot] = next + room;
+            column->remotes[q].in_result[slot] = next + 2 * room;
+            next += 3 * room;
+        }
+    }
+    return LKS_OK;
+}
+
+lks_status_t lks_column_create(lks_fabric_t *fabric, int index, lks_column_t **out)
+{
+    lks_column_t *column = calloc(1, sizeof *column);
+    if (!column) {
+        return out_of_memory();
+    }
+    size_t ranks = (size_t)fabric->processes[fabric->process].ranks;
+    size_t processes = (size_t)fabric->process_count;
+    *column = (lks_column_t){.fabric = fabric, .index = index};
+    column->own = aligned_alloc(LINE, fabric->chunk);
+    column->sources = calloc(ranks > processes ? ranks : processes, sizeof *column->sources);
+    column->targets = calloc(ranks + 1, sizeof *column->targets);
+    lks_status_t status =
+        column->own && column->sources && column->targets ? LKS_OK : out_of_memory();
+    if (status == LKS_OK && fabric->has_remote) {
+        status = make_remotes(column);
+    }
+    if (status != LKS_OK) {
+        lks_column_destroy(column);
+        return status;
+    }
+    *out = column;
+    return LKS_OK;
+}
+
+void lks_column_destroy(lks_column_t *column)
+{
+    if (column) {
+        free(column->own);
+        free(column->sources);
+        free(column->targets);
+        free(column->remotes);
+        free(column->memory);
+        free(column);
+    }
+}

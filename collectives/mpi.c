@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mpi.c - backend `mpi`: ranks are threads of several processes, on one node or many.
+ * Threads of a process meet as in backend `local`; then a thread for each column exchanges its part with the other
+ * processes (column.h), reading and writing the buffers of all threads of its process. */
+#include "collectives/column.h"
+#include "collectives/local.h"
+#include "core/leaf.h"
+
+#include <lockstep/log.h>
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the ranks of this process share. */
+typedef struct process {
+    _Atomic int references;
+    lks_fabric_t fabric;
+    lks_column_t *farewell; /* the first column, which outlives its rank */
+} process_t;
+
+typedef struct mpi {
+    lks_comm_t comm;
+    lks_comm_t *inner; /* among the threads of this process */
+    process_t *process;
+    uint64_t calls;
+    lks_column_t *column, *exchange; /* NULL: this thread has none */
+    lks_block_t *blocks;             /* (process_count) */
+    const void **sources;            /* (local_size) */
+    void **targets;                  /* (local_size) */
+    const lks_collective_t *call;    /* that is under way */
+} mpi_t;
+
+static mpi_t *mpi_of(lks_comm_t *comm)
+{
+    return (mpi_t *)comm;
+}
+
+/* --- one collective ----------------------------------------------------------------------------- */
+
+/* After a failure the other processes learn it. */
+static lks_status_t spread_abort(mpi_t *mpi, lks_status_t status)
+{
+    lks_comm_host_t *host = mpi->inner->backend->host(mpi->inner);
+    if (status != LKS_OK) {
+        const lks_error_t error = *lks_last_error();
+        lks_abort_state_set(&host->aborted, "%s", error.message);
+        lks_window_abort(mpi->process->fabric.window, host->aborted.reason);
+        return lks_error_raise(&error);
+    }
+    return LKS_OK;
+}
+
+static lks_status_t run(mpi_t *mpi, const lks_collective_t *call,
+                        lks_status_t (*work)(void *context))
+{
+    lks_window_t *window = mpi->process->fabric.window;
+    const char *reason = lks_window_aborted(window);
+    if (reason) {
+        lks_abort_state_set(&mpi->inner->backend->host(mpi->inner)->aborted, "%s", reason);
+        mpi->inner->backend->abort(mpi->inner, NULL); /* wakes the others; the reason is there */
+        return lks_fail(LKS_ERR_ABORTED, "%s: %s", lks_collective_name(call->kind), reason);
+    }
+    mpi->call = call;
+    atomic_store_explicit(lks_window_calls(window, mpi->comm.rank), ++mpi->calls,
+                          memory_order_relaxed);
+    return spread_abort(mpi, lks_local_run(mpi->inner, call, work, mpi));
+}
+
+static const lks_collective_t *posted(const mpi_t *mpi, int local)
+{
+    return lks_local_posted(mpi->inner, local);
+}
+
+static lks_status_t exchange(mpi_t *mpi, const lks_column_job_t *job)
+{
+    lks_column_job_t mine = *job;
+    mine.call = mpi->call;
+    mine.number = mpi->calls - 1;
+    mine.blocks = mpi->blocks;
+    mine.sources = mpi->sources;
+    mine.targets = mpi->targets;
+    lks_column_begin(mpi->column, &mine);
+    return lks_column_finish(mpi->column);
+}
+
+/* Every local rank's buffers. */
+static void gather_buffers(mpi_t *mpi)
+{
+    for (int i = 0; i < mpi->comm.local_size; i++) {
+        mpi->sources[i] = posted(mpi, i)->send;
+        mpi->targets[i] = posted(mpi, i)->recv;
+    }
+}
+
+static lks_status_t all_reduce_work(void *context)
+{
+    mpi_t *mpi = context;
+    const lks_fabric_t *fabric = &mpi->process->fabric;
+    size_t processes = (size_t)fabric->process_count, count = mpi->call->count;
+    if (!mpi->column) {
+        return LKS_OK;
+    }
+    enum { GRAIN = 64 };
+    size_t grains = count / GRAIN + (count % GRAIN != 0), each = (grains + processes - 1) / processes;
+    for (size_t q = 0; q < processes; q++) {
+        size_t first = q * each * GRAIN < count ? q * each * GRAIN : count;
+        size_t left = count - first;
+        mpi->blocks[q] = (lks_block_t){first, left < each * GRAIN ? left : each * GRAIN};
+    }
+    gather_buffers(mpi);
+    return exchange(mpi, &(lks_column_job_t){.reduces = true,
+                                             .gathers = true,
+                                             .count = count,
+                                             .source_count = mpi->comm.local_size,
+                                             .target_count = mpi->comm.local_size});
+}
+
+static lks_status_t mpi_all_reduce(lks_comm_t *comm, const lks_collective_t *call)
+{
+    return run(mpi_of(comm), call, all_reduce_work);
+}
+
+static lks_status_t broadcast_work(void *context)
+{
+    mpi_t *mpi = context;
+    const lks_fabric_t *fabric = &mpi->process->fabric;
+    if (!mpi->column) {
+        return LKS_OK;
+    }
+    int targets = 0;
+    for (int q = 0; q < fabric->process_count; q++) {
+        const lks_process_t *process = &fabric->processes[q];
+        int local = mpi->call->root - process->first_rank;
+        bool has_root = local >= 0 && local < process->ranks;
+        mpi->blocks[q] = (lks_block_t){0, has_root ? mpi->call->count : 0};
+        for (int i = 0; i < process->ranks && q == fabric->process; i++) {
+            if (has_root && i == local) {
+                mpi->sources[0] = posted(mpi, i)->send;
+            } else {
+                mpi->targets[targets++] = posted(mpi, i)->recv;
+            }
+        }
+    }
+    return exchange(mpi, &(lks_column_job_t){.gathers = true,
+                                             .count = mpi->call->count,
+                                             .source_count = 1,
+                                             .target_count = targets});
+}
+
+static lks_status_t mpi_broadcast(lks_comm_t *comm, const lks_collective_t *call)
+{
+    return run(mpi_of(comm), call, broadcast_work);
+}
+
+/* `count` elements for each rank: a process's block are its ranks'. */
+static void cut_by_ranks(mpi_t *mpi, size_t count)
+{
+    const lks_fabric_t *fabric = &mpi->process->fabric;
+    for (int q = 0; q < fabric->process_count; q++) {
+        const lks_process_t *process = &fabric->processes[q];
+        mpi->blocks[q] = (lks_block_t){(size_t)process->first_rank * count,
+                                       (size_t)process->ranks * count};
+    }
+}
+
+/* The slices of this process, into this rank's recv. */
+static lks_status_t gather_near(void *context)
+{
+    mpi_t *mpi = context;
+    const lks_collective_t *call = mpi->call;
+    for (int i = 0; i < mpi->comm.local_size; i++) {
+        char *slice = (char *)call->recv + (size_t)(mpi->comm.local_first + i) * call->nbytes;
+        if (slice != posted(mpi, i)->send && call->nbytes > 0) {
+            memcpy(slice, posted(mpi, i)->send, call->nbytes);
+        }
+    }
+    return LKS_OK;
+}
+
+static lks_status_t gather_far(void *context)
+{
+    mpi_t *mpi = context;
+    if (!mpi->column) {
+        return LKS_OK;
+    }
+    cut_by_ranks(mpi, mpi->call->count);
+    gather_buffers(mpi);
+    mpi->sources[0] = posted(mpi, 0)->recv; /* where this process's block is whole */
+    return exchange(mpi, &(lks_column_job_t){.gathers = true,
+                                             .count = mpi->call->count *
+                                                      (size_t)mpi->comm.world_size,
+                                             .source_count = 1,
+                                             .target_count = mpi->comm.local_size});
+}
+
+static lks_status_t mpi_all_gather(lks_comm_t *comm, const lks_collective_t *call)
+{
+    mpi_t *mpi = mpi_of(comm);
+    LKS_TRY(run(mpi, call, gather_near));
+    return run(mpi, call, gather_far);
+}
+
+/* Local rank i's slice, for every i that any process has. */
+static lks_status_t reduce_scatter_work(void *context)
+{
+    mpi_t *mpi = context;
+    const lks_fabric_t *fabric = &mpi->process->fabric;
+    size_t count = mpi->call->count;
+    int most = 0;
+    for (int q = 0; q < fabric->process_count; q++) {
+        most = fabric->processes[q].ranks > most ? fabric->processes[q].ranks : most;
+    }
+    for (int i = 0; i < most && mpi->column; i++) {
+        bool mine = i < mpi->comm.local_size;
+        gather_buffers(mpi);
+        for (int q = 0; q < fabric->process_count; q++) {
+            const lks_process_t *process = &fabric->processes[q];
+            size_t first = (size_t)(process->first_rank + i) * count;
+            mpi->blocks[q] = i < process->ranks ? (lks_block_t){first, count} : (lks_block_t){0, 0};
+        }
+        if (mine) { /* a target is as long as the whole vector; this slice of it is the rank's recv */
+            size_t skip = (size_t)(mpi->comm.local_first + i) * mpi->call->nbytes;
+            mpi->targets[0] = (void *)((uintptr_t)posted(mpi, i)->recv - skip);
+        }
+        LKS_TRY(exchange(mpi, &(lks_column_job_t){.reduces = true,
+                                                  .count = count * (size_t)mpi->comm.world_size,
+                                                  .source_count = mpi->comm.local_size,
+                                                  .target_count = mine}));
+    }
+    return LKS_OK;
+}
+
+static lks_status_t mpi_reduce_scatter(lks_comm_t *comm, const lks_collective_t *call)
+{
+    return run(mpi_of(comm), call, reduce_scatter_work);
+}
+
+static lks_status_t barrier_work(void *context)
+{
+    mpi_t *mpi = context;
+    if (!mpi->column || mpi->comm.rank != mpi->comm.local_first) {
+        return LKS_OK;
+    }
+    cut_by_ranks(mpi, 0);
+    return exchange(mpi, &(lks_column_job_t){.gathers = true});
+}
+
+static lks_status_t mpi_barrier(lks_comm_t *comm, const lks_collective_t *call)
+{
+    return run(mpi_of(comm), call, barrier_work);
+}
+
+/* --- abort and end ------------------------------------------------------------------------------ */
+
+static lks_comm_host_t *mpi_host(lks_comm_t *comm)
+{
+    lks_comm_t *inner = mpi_of(comm)->inner;
+    return inner->backend->host(inner);
+}
+
+static void mpi_abort(lks_comm_t *comm, const char *reason)
+{
+    mpi_t *mpi = mpi_of(comm);
+    lks_comm_host_t *host = mpi_host(comm);
+    lks_abort_state_set_by_rank(&host->aborted, comm->rank, reason);
+    mpi->inner->backend->abort(mpi->inner, NULL);
+    lks_window_abort(mpi->process->fabric.window, host->aborted.reason);
+}
+
+/* MPI_Finalize waits for all processes, however long: only if they are all here to enter it. */
+static void finalize(process_t *process)
+{
+    lks_fabric_t *fabric = &process->fabric;
+    const lks_collective_t call = {.kind = LKS_COLLECTIVE_BARRIER};
+    lks_block_t *blocks = calloc((size_t)fabric->process_count, sizeof *blocks);
+    if (!blocks || lks_window_aborted(fabric->window)) {
+        free(blocks);
+        return;
+    }
+    /* Ranks that have left ended what the threads of this process share; that is not the end of the job. */
+    lks_comm_host_t alone = {.timeout = fabric->host->timeout, .spin = fabric->host->spin};
+    lks_abort_state_init(&alone.aborted);
+    fabric->host = &alone;
+    lks_column_begin(process->farewell, &(lks_column_job_t){.call = &call,
+                                                            .number = UINT64_MAX,
+                                                            .gathers = true,
+                                                            .blocks = blocks});
+    if (lks_column_finish(process->farewell) == LKS_OK) {
+        (void)fabric->mpi->close();
+    } else {
+        lks_log(LKS_LOG_WARN, "leaving without MPI_Finalize: %s", lks_last_error()->message);
+    }
+    lks_abort_state_fini(&alone.aborted);
+    free(blocks);
+}
+
+/* The last rank of a process leaves: an orderly end waits for the other processes, an abort for nobody. */
+static void process_destroy(process_t *process, bool orderly)
+{
+    lks_fabric_t *fabric = &process->fabric;
+    if (orderly) {
+        finalize(process);
+    }
+    lks_column_destroy(process->farewell);
+    lks_window_destroy(fabric->window);
+    free(fabric->processes);
+    free(process);
+}
+
+static void rank_destroy(mpi_t *mpi)
+{
+    if (mpi->column != mpi->process->farewell) {
+        lks_column_destroy(mpi->column);
+    }
+    lks_column_destroy(mpi->exchange);
+    free(mpi->blocks);
+    free(mpi->sources);
+    free(mpi->targets);
+    free(mpi);
+}
+
+static void mpi_destroy(lks_comm_t *comm)
+{
+    mpi_t *mpi = mpi_of(comm);
+    process_t *process = mpi->process;
+    lks_comm_t *inner = mpi->inner;
+    rank_destroy(mpi);
+    if (atomic_fetch_sub(&process->references, 1) == 1) {
+        process_destroy(process, true); /* which waits as the inner communicator's host says */
+    }
+    lks_comm_destroy(inner);
+}
+
+static const lks_comm_backend_t backend = {
+    .name = "mpi",
+    .broadcast = mpi_broadcast,
+    .all_reduce = mpi_all_reduce,
+    .reduce_scatter = mpi_reduce_scatter,
+    .all_gather = mpi_all_gather,
+    .barrier = mpi_barrier,
+    .abort = mpi_abort,
+    .destroy = mpi_destroy,
+    .host = mpi_host,
+};
+
+/* --- life --------------------------------------------------------------------------------------- */
+
+/* The library whose launcher started this process, "" if none did. */
+static const char *launcher(void)
+{
+    const char *asked = getenv("LOCKSTEP_MPI");
+    if (asked && *asked) {
+        return asked;
+    }
+    if (getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK")) {
+        return "openmpi";
+    }
+    return getenv("PMI_RANK") || getenv("PMI_FD") ? "mpich" : "";
+}
+
+bool lks_comm_is_launched(void)
+{
+    return *launcher() != '\0';
+}
+
+static lks_status_t open_mpi(const lks_mpi_table_t **out)
+{
+    const char *name = launcher();
+    char leaf[64], text[256];
+    const void *table;
+    bool threads;
+    if (!*name) {
+        return lks_fail(LKS_ERR_UNSUPPORTED, "no mpirun, mpiexec or srun started this process");
+    }
+    if (strcmp(name, "openmpi") != 0 && strcmp(name, "mpich") != 0) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "LOCKSTEP_MPI is '%s'; it may be openmpi or mpich",
+                        name);
+    }
+    (void)snprintf(leaf, sizeof leaf, "mpi_%s", name);
+    LKS_TRY(lks_leaf_open(leaf, LKS_MPI_TABLE_VERSION, &table));
+    const lks_mpi_table_t *mpi = table;
+    int code = mpi->open(&threads);
+    if (code) {
+        mpi->error_text(code, text, sizeof text);
+        return lks_fail(LKS_ERR_COMM, "%s: %s", mpi->name, text);
+    }
+    if (!threads) {
+        return lks_fail(LKS_ERR_UNSUPPORTED,
+                        "%s was initialized without MPI_THREAD_MULTIPLE, which its ranks need",
+                        mpi->name);
+    }
+    *out = mpi;
+    return LKS_OK;
+}
+
+static lks_status_t out_of_memory(void)
+{
+    return lks_fail(LKS_ERR_NO_MEMORY, "a communicator among processes: out of memory");
+}
+
+/* What each process says of itself. */
+typedef struct introduction {
+    int ranks, node_index;
+    cpu_set_t cores;
+} introduction_t;
+
+static lks_status_t mpi_result(const lks_mpi_table_t *mpi, int code)
+{
+    char text[256];
+    if (code) {
+        mpi->error_text(code, text, sizeof text);
+        return lks_fail(LKS_ERR_COMM, "%s: %s", mpi->name, text);
+    }
+    return LKS_OK;
+}
+
+/* Who is where, and how many ranks each has. */
+static lks_status_t introduce(lks_fabric_t *fabric, int local_size, introduction_t *all, int *near)
+{
+    const lks_mpi_table_t *mpi = fabric->mpi;
+    introduction_t mine = {.ranks = local_size};
+    int node, node_size;
+    (void)sched_getaffinity(0, sizeof mine.cores, &mine.cores);
+    LKS_TRY(mpi_result(mpi, mpi->node(&node, &node_size)));
+    LKS_TRY(mpi_result(mpi, mpi->all_gather(&mine, all, sizeof mine)));
+    LKS_TRY(mpi_result(mpi, mpi->node_all_gather(&fabric->process, near, sizeof *near)));
+    fabric->columns = local_size;
+    for (int q = 0; q < fabric->process_count; q++) {
+        lks_process_t *process = &fabric->processes[q];
+        *process = (lks_process_t){fabric->world_size, all[q].ranks, -1};
+        fabric->world_size += all[q].ranks;
+        fabric->columns = all[q].ranks < fabric->columns ? all[q].ranks : fabric->columns;
+    }
+    for (int i = 0; i < node_size; i++) {
+        fabric->processes[near[i]].node_index = i;
+    }
+    fabric->has_remote = node_size < fabric->process_count;
+    return LKS_OK;
+}
+
+/* Whether every rank of this node has a core of its own: as many cores as all may use together, and as all of each. */
+static bool have_own_cores(const lks_fabric_t *fabric, const introduction_t *all)
+{
+    cpu_set_t together;
+    int ranks = 0;
+    bool each = true;
+    CPU_ZERO(&together);
+    for (int q = 0; q < fabric->process_count; q++) {
+        if (fabric->processes[q].node_index >= 0) {
+            CPU_OR(&together, &together, &all[q].cores);
+            ranks += all[q].ranks;
+            each &= CPU_COUNT(&all[q].cores) >= all[q].ranks;
+        }
+    }
+    return each && CPU_COUNT(&together) >= ranks;
+}
+
+/* Slots get smaller with the number of processes, or they would not fit the cache, nor, at last, memory. */
+static size_t chunk_bytes(int processes)
+{
+    size_t chunk = ((size_t)128 << 10) / (size_t)(processes > 2 ? processes : 2) / 4096 * 4096;
+    return chunk > 4096 ? chunk : 4096;
+}
+
+static lks_status_t open_fabric(process_t *process, int local_size, bool *own_cores)
+{
+    lks_fabric_t *fabric = &process->fabric;
+    int node, node_size;
+    LKS_TRY(open_mpi(&fabric->mpi));
+    LKS_TRY(mpi_result(fabric->mpi,
+                       fabric->mpi->world(&fabric->process, &fabric->process_count)));
+    LKS_TRY(mpi_result(fabric->mpi, fabric->mpi->node(&node, &node_size)));
+    size_t processes = (size_t)fabric->process_count;
+    fabric->processes = calloc(processes, sizeof *fabric->processes);
+    introduction_t *all = calloc(processes, sizeof *all);
+    int *near = calloc(processes, sizeof *near);
+    lks_status_t status = fabric->processes && all && near
+                              ? introduce(fabric, local_size, all, near)
+                              : out_of_memory();
+    if (status == LKS_OK) {
+        *own_cores = have_own_cores(fabric, all);
+        fabric->chunk = chunk_bytes(node_size);
+        status = lks_window_create(fabric->mpi, fabric->world_size, 2 * fabric->columns,
+                                   fabric->chunk, &fabric->window);
+    }
+    free(all);
+    free(near);
+    return status;
+}
+
+static lks_status_t make_rank(process_t *process, lks_comm_t *inner, int local, lks_comm_t **out)
+{
+    lks_fabric_t *fabric = &process->fabric;
+    const lks_process_t *own = &fabric->processes[fabric->process];
+    size_t ranks = (size_t)own->ranks;
+    mpi_t *mpi = calloc(1, sizeof *mpi);
+    if (!mpi) {
+        return out_of_memory();
+    }
+    *mpi = (mpi_t){
+        .comm = {.backend = &backend,
+                 .rank = own->first_rank + local,
+                 .world_size = fabric->world_size,
+                 .processes = fabric->process_count,
+                 .local_first = own->first_rank,
+                 .local_size = own->ranks},
+        .inner = inner,
+        .process = process,
+    };
+    mpi->blocks = calloc((size_t)fabric->process_count, sizeof *mpi->blocks);
+    mpi->sources = calloc(ranks, sizeof *mpi->sources);
+    mpi->targets = calloc(ranks, sizeof *mpi->targets);
+    lks_status_t status =
+        mpi->blocks && mpi->sources && mpi->targets ? LKS_OK : out_of_memory();
+    if (status == LKS_OK && local < fabric->columns) {
+        status = lks_column_create(fabric, local, &mpi->column);
+    }
+    if (local == 0) {
+        process->farewell = mpi->column;
+    }
+    if (status == LKS_OK && local < fabric->columns) {
+        status = lks_column_create(fabric, fabric->columns + local, &mpi->exchange);
+    }
+    if (status != LKS_OK) {
+        rank_destroy(mpi);
+        return status;
+    }
+    *out = &mpi->comm;
+    return LKS_OK;
+}
+
+static lks_status_t make_ranks(process_t *process, const lks_comm_config_t *config, bool own_cores,
+                               lks_comm_t **inner, lks_comm_t **out)
+{
+    lks_fabric_t *fabric = &process->fabric;
+    const lks_process_t *own = &fabric->processes[fabric->process];
+    lks_comm_config_t local = config ? *config : lks_comm_config_default();
+    local.cores = own_cores ? (size_t)own->ranks : 1;
+    LKS_TRY(lks_comm_create_local(own->ranks, &local, inner));
+    lks_local_set_first_rank(inner[0], own->first_rank);
+    fabric->host = inner[0]->backend->host(inner[0]);
+    fabric->host->spin = own_cores ? LKS_SPIN_ROUNDS : 0;
+    for (int i = 0; i < own->ranks; i++) {
+        lks_status_t status = make_rank(process, inner[i], i, &out[i]);
+        if (status != LKS_OK) {
+            for (int k = 0; k < own->ranks; k++) {
+                if (k < i) {
+                    rank_destroy(mpi_of(out[k]));
+                }
+                lks_comm_destroy(inner[k]);
+            }
+            return status;
+        }
+    }
+    return LKS_OK;
+}
+
+lks_status_t lks_comm_create_mpi(int local_size, const lks_comm_config_t *config, lks_comm_t **out)
+{
+    uint64_t timeout;
+    bool own_cores = false;
+    LKS_TRY(lks_comm_timeout(config, &timeout));
+    if (local_size < 1) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "a process cannot have %d ranks", local_size);
+    }
+    process_t *process = calloc(1, sizeof *process);
+    lks_comm_t **inner = calloc((size_t)local_size, sizeof *inner);
+    lks_comm_t **made = calloc((size_t)local_size, sizeof *made);
+    lks_status_t status = process && inner && made ? LKS_OK : out_of_memory();
+    if (status == LKS_OK) {
+        atomic_init(&process->references, local_size);
+        status = open_fabric(process, local_size, &own_cores);
+    }
+    if (status == LKS_OK) {
+        status = make_ranks(process, config, own_cores, inner, made);
+    }
+    if (status == LKS_OK) {
+        memcpy(out, made, (size_t)local_size * sizeof *made);
+    } else if (process) {
+        process_destroy(process, false);
+    }
+    free(inner);
+    free(made);
+    return status;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mpi_job.c - one process of a job under mpirun: RANKS threads run one trial on their ranks.
+ *     mpi_job RANKS TRIAL [TIMEOUT]
+ * Exit code 1 and a sentence per rank that failed. */
+#include "collectives/trials.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static lks_status_t random_collectives(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    for (uint64_t seed = 0; seed < 3; seed++) {
+        LKS_TRY(run_random_collectives(comm, &seed));
+    }
+    return LKS_OK;
+}
+
+/* Rank 1 does something else than the others, in the third collective of the job. */
+static lks_status_t prepare(lks_comm_t *comm)
+{
+    LKS_TRY(lks_comm_barrier(comm));
+    return lks_comm_barrier(comm);
+}
+
+static lks_status_t reduce(lks_comm_t *comm, size_t count)
+{
+    static float buffers[8][100000];
+    float *data = buffers[lks_comm_local_rank(comm)];
+    return lks_comm_all_reduce(comm, data, data, count, LKS_DTYPE_F32, LKS_REDUCE_SUM, NULL);
+}
+
+static lks_status_t count_differs(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    LKS_TRY(prepare(comm));
+    return reduce(comm, lks_comm_rank(comm) == 1 ? 99999 : 100000);
+}
+
+static lks_status_t small_count_differs(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    LKS_TRY(prepare(comm));
+    return reduce(comm, lks_comm_rank(comm) == 1 ? 100000 : 10);
+}
+
+static lks_status_t collective_differs(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    LKS_TRY(prepare(comm));
+    return lks_comm_rank(comm) == 1 ? lks_comm_barrier(comm) : reduce(comm, 100000);
+}
+
+static lks_status_t stalls(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    LKS_TRY(prepare(comm));
+    if (lks_comm_rank(comm) == 1) {
+        (void)sleep(3);
+    }
+    return reduce(comm, 100000);
+}
+
+static lks_status_t fails(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    LKS_TRY(prepare(comm));
+    if (lks_comm_rank(comm) == 1) {
+        return lks_fail(LKS_ERR_IO, "disk full");
+    }
+    return reduce(comm, 100000);
+}
+
+static lks_status_t is_killed(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    LKS_TRY(prepare(comm));
+    if (lks_comm_rank(comm) == 1) {
+        (void)kill(getpid(), SIGKILL);
+    }
+    return reduce(comm, 100000);
+}
+
+static lks_status_t is_stopped(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    LKS_TRY(prepare(comm));
+    if (lks_comm_rank(comm) == 1) {
+        (void)kill(getpid(), SIGSTOP);
+        (void)sleep(1); /* any thread may be the one that stops first */
+    }
+    return reduce(comm, 100000);
+}
+
+static const struct named_trial {
+    const char *name;
+    rank_fn_t run;
+} trials[] = {
+    {"dtypes", reduce_every_dtype_and_op},
+    {"moves", move_every_dtype},
+    {"million", reduce_a_million},
+    {"stage", reduce_counts_around_the_stage},
+    {"random", random_collectives},
+    {"reuse", reuse_a_buffer_at_once},
+    {"count", count_differs},
+    {"small-count", small_count_differs},
+    {"collective", collective_differs},
+    {"stall", stalls},
+    {"fail", fails},
+    {"kill", is_killed},
+    {"stop", is_stopped},
+};
+
+static rank_fn_t find(const char *name)
+{
+    for (size_t i = 0; i < sizeof trials / sizeof *trials; i++) {
+        if (strcmp(trials[i].name, name) == 0) {
+            return trials[i].run;
+        }
+    }
+    (void)fprintf(stderr, "mpi_job: no trial is called '%s'\n", name);
+    exit(2);
+}
+
+typedef struct rank {
+    pthread_t thread;
+    lks_comm_t *comm;
+    rank_fn_t run;
+    lks_status_t status;
+} rank_t;
+
+static void *rank_main(void *argument)
+{
+    rank_t *rank = argument;
+    rank->status = rank->run(rank->comm, NULL);
+    if (rank->status != LKS_OK) {
+        const lks_error_t error = *lks_last_error();
+        (void)fprintf(stderr, "rank %d: %s: %s\n", lks_comm_rank(rank->comm),
+                      lks_status_name(error.status), error.message);
+        lks_comm_abort(rank->comm, error.message);
+    }
+    lks_comm_destroy(rank->comm);
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    int count = argc > 2 ? atoi(argv[1]) : 0;
+    if (count < 1 || count > RANKS_MAX) {
+        (void)fprintf(stderr, "usage: mpi_job RANKS TRIAL [TIMEOUT]\n");
+        return 2;
+    }
+    lks_comm_t *comms[RANKS_MAX];
+    rank_t ranks[RANKS_MAX];
+    lks_comm_config_t config = lks_comm_config_default();
+    config.timeout = argc > 3 ? atof(argv[3]) : 60;
+    if (lks_comm_create_mpi(count, &config, comms) != LKS_OK) {
+        (void)fprintf(stderr, "mpi_job: %s\n", lks_last_error()->message);
+        return 1;
+    }
+    for (int i = 0; i < count; i++) {
+        ranks[i] = (rank_t){.comm = comms[i], .run = find(argv[2])};
+        (void)pthread_create(&ranks[i].thread, NULL, rank_main, &ranks[i]);
+    }
+    int failed = 0;
+    for (int i = 0; i < count; i++) {
+        (void)pthread_join(ranks[i].thread, NULL);
+        failed |= ranks[i].status != LKS_OK;
+    }
+    return failed;
+}

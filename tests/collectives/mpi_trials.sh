@@ -1,0 +1,70 @@
+#!/bin/sh
+# mpi_trials.sh openmpi|mpich MPI_JOB - ranks in several processes: that they compute what they should, and how they end.
+set -u
+mpi=$1 job=$2
+launcher=mpirun.$mpi
+command -v "$launcher" >/dev/null || { echo "skipped: there is no $launcher"; exit 77; }
+out=$(mktemp) red=0
+trap 'rm -f "$out"' EXIT
+case $mpi in
+    openmpi) options="--allow-run-as-root --oversubscribe --bind-to none" ;;
+    *) options= ;;
+esac
+
+# launch PROCESSES RANKS TRIAL [TIMEOUT] - what it says goes to $out
+launch() {
+    processes=$1
+    shift
+    # shellcheck disable=SC2086 # options are words
+    timeout -k 1 60 "$launcher" $options -np "$processes" "$job" "$@" >"$out" 2>&1
+}
+
+complain() {
+    echo "$mpi: $*:"
+    cat "$out"
+    red=1
+}
+
+works() { launch "$@" || complain "$* ended with $?"; }
+
+# ends_with TEXT PROCESSES RANKS TRIAL - some rank says TEXT, everything ends in time, and no process is left
+ends_with() {
+    text=$1
+    shift
+    begin=$(date +%s)
+    launch "$@" 1.5 && complain "$* did not fail"
+    took=$(($(date +%s) - begin))
+    grep -q "$text" "$out" || complain "$*: '$text' was not said"
+    [ $took -le 6 ] || complain "$* took $took s" # a launcher's start and end in it
+    for i in 1 2 3 4 5 6 7 8 9 10; do
+        [ -n "$(ps -eo stat=,args= | awk -v job="$job" '$1 !~ /^Z/ && $2 == job')" ] || return 0
+        sleep 0.3
+    done
+    complain "$*: a process is left"
+}
+
+for layout in "2 1" "3 1" "1 3" "2 2" "4 1"; do
+    # shellcheck disable=SC2086 # two words
+    works $layout random
+done
+works 2 1 dtypes
+works 2 2 moves
+works 2 1 stage
+works 2 2 million
+works 2 1 reuse
+
+other="collective 2: rank 0 called all_reduce of 100000 float32 (sum), rank 1 called"
+late="collective 2, all_reduce of 100000 float32 (sum): rank 1 did not come within 1.5 s"
+for layout in "2 1" "2 2"; do
+    # shellcheck disable=SC2086 # two words
+    {
+        ends_with "$other all_reduce of 99999" $layout count
+        ends_with "rank 1 called all_reduce of 100000" $layout small-count
+        ends_with "$other barrier" $layout collective
+        ends_with "$late" $layout stall
+        ends_with "rank 1: I/O error: disk full" $layout fail
+        ends_with "" $layout kill # the launcher ends the others
+    }
+done
+ends_with "$late" 2 1 stop
+exit $red
