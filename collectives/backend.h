@@ -20,7 +20,8 @@
     X(LKS_COLLECTIVE_ALL_REDUCE, "all_reduce")                                                     \
     X(LKS_COLLECTIVE_REDUCE_SCATTER, "reduce_scatter")                                             \
     X(LKS_COLLECTIVE_ALL_GATHER, "all_gather")                                                     \
-    X(LKS_COLLECTIVE_BARRIER, "barrier")
+    X(LKS_COLLECTIVE_BARRIER, "barrier")                                                           \
+    X(LKS_COLLECTIVE_GRADIENTS, "exchange of gradients")
 
 #define LKS_COLLECTIVE_ENUM(id, name) id,
 typedef enum {
@@ -91,6 +92,11 @@ typedef struct lks_comm_backend {
     void (*destroy)(lks_comm_t *comm);
     /* What the ranks of this process share besides; NULL: they compute on no host. */
     lks_comm_host_t *(*host)(lks_comm_t *comm);
+    /* Where this rank's part of gradient buckets meets that of the other processes; NULL, or returning NULL: this rank has
+     * none to exchange with. */
+    struct lks_column *(*exchange)(lks_comm_t *comm);
+    /* Where it counts its buckets for them; with exchange. */
+    _Atomic uint64_t *(*exchange_counter)(lks_comm_t *comm);
 } lks_comm_backend_t;
 
 /** The timeout of a config (NULL: the default). Errors: INVALID_ARG. */

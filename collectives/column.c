@@ -31,7 +31,7 @@ struct lks_column {
     int index;
     uint64_t chunks, jobs; /* before this job */
     lks_column_job_t job;
-    bool small; /* the vector travels in one piece */
+    bool small;              /* the vector travels in one piece */
     size_t element, partial; /* bytes */
     size_t per_chunk;        /* elements */
     size_t k, count;         /* chunk that is put; of so many */
@@ -56,7 +56,8 @@ static bool is_remote(const lks_column_t *column, int q)
 
 static lks_window_post_t *post_of(const lks_column_t *column, int q)
 {
-    return lks_window_post(column->fabric->window, column->index, process_at(column, q)->node_index);
+    return lks_window_post(column->fabric->window, column->index,
+                           process_at(column, q)->node_index);
 }
 
 static int slot_of(const lks_column_t *column, size_t j)
@@ -219,8 +220,8 @@ static lks_status_t are_sent(lks_column_t *column, size_t j, bool results, bool 
     *free = true;
     for (int q = 0; q < column->fabric->process_count && column->remotes && *free; q++) {
         remote_t *remote = &column->remotes[q];
-        LKS_TRY(results ? is_over(column, &remote->sent_result[slot],
-                                  &remote->sending_result[slot], free)
+        LKS_TRY(results ? is_over(column, &remote->sent_result[slot], &remote->sending_result[slot],
+                                  free)
                         : is_over(column, &remote->sent[slot], &remote->sending[slot], free));
     }
     return LKS_OK;
@@ -344,10 +345,10 @@ static const void *partial_from(const lks_column_t *column, int q, size_t j)
         return column->remotes[q].in[slot_of(column, j)] + sizeof(head_t);
     }
     int index = process_at(column, q)->node_index;
-    return column->small ? lks_window_stage(fabric->window, column->index, index, column->jobs)
-                         : lks_window_partial(fabric->window, column->index, index,
-                                              lks_window_process(fabric->window),
-                                              column->chunks + j);
+    return column->small
+               ? lks_window_stage(fabric->window, column->index, index, column->jobs)
+               : lks_window_partial(fabric->window, column->index, index,
+                                    lks_window_process(fabric->window), column->chunks + j);
 }
 
 /* Our own partial, in memory of ours unless the only rank's elements are one. */
@@ -378,8 +379,8 @@ static void reduce_block(const lks_column_t *column, size_t j, lks_block_t range
     const lks_column_job_t *job = &column->job;
     int targets = job->take ? 0 : job->target_count;
     for (int q = 0; q < fabric->process_count; q++) {
-        const void *partial = q == fabric->process ? own_partial(column, range)
-                                                   : partial_from(column, q, j);
+        const void *partial =
+            q == fabric->process ? own_partial(column, range) : partial_from(column, q, j);
         column->sources[q] = rebased(partial, range.first, column->partial);
     }
     if (targets > 0) {
@@ -433,8 +434,7 @@ static lks_status_t send_result(lks_column_t *column, size_t j, lks_block_t rang
         remote_t *remote = &column->remotes[q];
         if (is_remote(column, q)) {
             LKS_TRY(send_to(column, q, result_slot(column, j), range.count * column->element,
-                            TAG_RESULT, &remote->sent_result[slot],
-                            &remote->sending_result[slot]));
+                            TAG_RESULT, &remote->sent_result[slot], &remote->sending_result[slot]));
         }
     }
     return LKS_OK;
@@ -523,8 +523,8 @@ void lks_column_begin(lks_column_t *column, const lks_column_job_t *job)
     column->job = *job;
     column->element = lks_dtype_size(job->call->dtype);
     column->partial = job->reduces ? lks_reduce_partial_size(job->call->dtype) : column->element;
-    column->small = job->reduces && job->gathers &&
-                    job->count * column->partial <= LKS_WINDOW_STAGE;
+    column->small =
+        job->reduces && job->gathers && job->count * column->partial <= LKS_WINDOW_STAGE;
     column->per_chunk = column->partial ? column->fabric->chunk / column->partial : 0;
     column->running = true;
     column->k = 0;
@@ -597,11 +597,14 @@ static const lks_collective_t *came(const void *context, int rank)
         here = !column->remotes[q].receiving[slot] && !column->remotes[q].receiving_result[slot];
     } else if (!here) {
         here = atomic_load(&post_of(column, q)->up) > column->chunks + j;
-        uint64_t calls = atomic_load(lks_window_calls(fabric->window, rank));
+        lks_window_counter_t which =
+            column->index < fabric->columns ? LKS_WINDOW_COLLECTIVES : LKS_WINDOW_BUCKETS;
+        uint64_t calls = atomic_load(lks_window_calls(fabric->window, rank, which));
         bool some_behind = false;
         for (int i = 0; i < fabric->processes[q].ranks; i++) {
             int other = fabric->processes[q].first_rank + i;
-            some_behind |= atomic_load(lks_window_calls(fabric->window, other)) <= column->job.number;
+            some_behind |=
+                atomic_load(lks_window_calls(fabric->window, other, which)) <= column->job.number;
         }
         here |= some_behind && calls > column->job.number;
     }
@@ -631,7 +634,8 @@ static void doze(void)
 static lks_status_t wait_once(lks_column_t *column, uint64_t deadline, bool *done)
 {
     lks_gate_t *gate = lks_window_gate(column->fabric->window);
-    atomic_fetch_add(&gate->sleepers, 1); /* before the look: whoever wakes looks for sleepers after the change */
+    atomic_fetch_add(&gate->sleepers,
+                     1); /* before the look: whoever wakes looks for sleepers after the change */
     uint32_t closed = atomic_load(&gate->value);
     size_t k = column->k;
     int stage = column->stage;

@@ -12,6 +12,8 @@
 
 #include "collectives/window.h"
 
+typedef struct lks_column lks_column_t;
+
 /** One process of the job. */
 typedef struct lks_process {
     int first_rank, ranks;
@@ -39,8 +41,8 @@ typedef struct lks_column_job {
     const lks_collective_t *call; /* what others must have called, too */
     uint64_t number;
     bool reduces, gathers;
-    const lks_block_t *blocks; /* (process_count), of the whole vector */
-    size_t count;              /* elements of the whole vector */
+    const lks_block_t *blocks;  /* (process_count), of the whole vector */
+    size_t count;               /* elements of the whole vector */
     const void *const *sources; /* (source_count): whole vectors of this process's ranks */
     int source_count;
     void *const *targets; /* (target_count): whole vectors, one per rank that wants the result */
@@ -49,8 +51,6 @@ typedef struct lks_column_job {
     void (*take)(void *context, size_t first, size_t count, const void *numbers);
     void *context;
 } lks_column_job_t;
-
-typedef struct lks_column lks_column_t;
 
 LKS_NODISCARD lks_status_t lks_column_create(lks_fabric_t *fabric, int index, lks_column_t **out);
 void lks_column_destroy(lks_column_t *column);

@@ -2,10 +2,12 @@
 /* exchange.c - ranks of one process reduce each other's buckets.
  * Each rank has two counters that only grow: buckets posted and buckets done, over all steps. A bucket can be reduced
  * when everybody's first counter has passed it; a step is over when everybody's second one has.
+ * Where there are other processes, a part is a column's (column.h), and goes on whenever the rank looks.
  * A rank that gives up must know that nobody touches its memory any more: peers mark when they are at work on others'
  * memory, and look for an abort after they have set the mark; who leaves an aborted job waits for the marks to go. */
 #include "collectives/exchange.h"
 #include "collectives/backend.h"
+#include "collectives/column.h"
 #include "collectives/reduce.h"
 
 #include <inttypes.h>
@@ -34,8 +36,15 @@ struct lks_exchange {
     uint64_t steps;
     uint64_t posted, done; /* as in this rank's slot */
     shared_t *shared;
-    const void **sources; /* (ranks), scratch of a reduction */
-    void **targets;       /* (ranks) */
+    const void **sources;  /* (ranks), scratch of a reduction */
+    void **targets;        /* (ranks) */
+    lks_column_t *column;  /* NULL: alone in the job, or without a part of it */
+    lks_block_t *blocks;   /* (processes) */
+    lks_collective_t call; /* the bucket that is under way in the column */
+    struct part *part;     /* likewise */
+    bool under_way;
+    uint64_t sequence;         /* buckets before set_buckets was called last */
+    _Atomic uint64_t *counter; /* of buckets, which other processes see; NULL without any */
     lks_trace_t *trace;
     lks_trace_row_t *row;
     const char **spans; /* (count), with a trace */
@@ -235,7 +244,77 @@ static void record_bucket(const lks_exchange_t *exchange, size_t bucket, int64_t
     lks_trace_end(exchange->row, exchange->spans[bucket], start, &bytes, 1);
 }
 
-static lks_status_t work(lks_exchange_t *exchange)
+/* Begins the exchange of a bucket with the other processes. */
+static void begin(lks_exchange_t *exchange, size_t bucket)
+{
+    enum { GRAIN = 64 };
+    const lks_comm_t *comm = exchange->comm;
+    const lks_exchange_bucket_t *own = &exchange->buckets[bucket];
+    size_t processes = (size_t)comm->processes;
+    size_t grains = own->count / GRAIN + (own->count % GRAIN != 0);
+    size_t each = (grains + processes - 1) / processes * GRAIN;
+    for (size_t q = 0; q < processes; q++) {
+        size_t first = q * each < own->count ? q * each : own->count;
+        size_t left = own->count - first;
+        exchange->blocks[q] = (lks_block_t){first, left < each ? left : each};
+    }
+    for (int i = 0; i < comm->local_size; i++) {
+        exchange->targets[i] = exchange->shared->slots[i].buckets[bucket].data;
+        exchange->sources[i] = exchange->targets[i];
+    }
+    exchange->call = (lks_collective_t){.kind = LKS_COLLECTIVE_GRADIENTS,
+                                        .dtype = own->dtype,
+                                        .op = exchange->config.op,
+                                        .count = own->count};
+    *exchange->part = (part_t){exchange, bucket, 0, own->count};
+    lks_column_begin(exchange->column,
+                     &(lks_column_job_t){.call = &exchange->call,
+                                         .number = exchange->sequence + exchange->done,
+                                         .reduces = true,
+                                         .gathers = true,
+                                         .blocks = exchange->blocks,
+                                         .count = own->count,
+                                         .sources = exchange->sources,
+                                         .source_count = comm->local_size,
+                                         .targets = exchange->targets,
+                                         .target_count = comm->local_size,
+                                         .take = exchange->config.take ? take_part : NULL,
+                                         .context = exchange->part});
+    exchange->under_way = true;
+}
+
+/* This rank's part of the next bucket; `wait`: all of it, else what can be done now. */
+static lks_status_t do_part(lks_exchange_t *exchange, bool wait, bool *done)
+{
+    size_t bucket = (size_t)(exchange->done % exchange->count);
+    *done = true;
+    if (exchange->comm->processes == 1 || exchange->buckets[bucket].reduced) {
+        reduce_part(exchange, bucket);
+        return LKS_OK;
+    }
+    if (!exchange->column) {
+        return LKS_OK;
+    }
+    if (!exchange->under_way) {
+        begin(exchange, bucket);
+    }
+    LKS_TRY(wait ? lks_column_finish(exchange->column)
+                 : lks_column_advance(exchange->column, done));
+    exchange->under_way = !*done;
+    return LKS_OK;
+}
+
+/* Other processes learn why this one leaves. */
+static lks_status_t fail(lks_exchange_t *exchange, lks_status_t status)
+{
+    const lks_error_t error = *lks_last_error();
+    lks_comm_abort(exchange->comm, error.message);
+    (void)leave(exchange);
+    (void)lks_error_raise(&error);
+    return status;
+}
+
+static lks_status_t work(lks_exchange_t *exchange, bool wait, bool *done)
 {
     slot_t *slot = own_slot(exchange);
     atomic_store(&slot->working, true);
@@ -245,12 +324,16 @@ static lks_status_t work(lks_exchange_t *exchange)
     }
     size_t bucket = (size_t)(exchange->done % exchange->count);
     int64_t start = lks_trace_begin(exchange->row);
-    reduce_part(exchange, bucket);
-    if (exchange->row) {
+    lks_status_t status = do_part(exchange, wait, done);
+    if (exchange->row && status == LKS_OK) {
         record_bucket(exchange, bucket, start);
     }
     atomic_store_explicit(&slot->working, false, memory_order_release);
-    atomic_store(&slot->done, ++exchange->done);
+    if (status != LKS_OK) {
+        return fail(exchange, status);
+    }
+    exchange->done += *done;
+    atomic_store(&slot->done, exchange->done);
     return LKS_OK;
 }
 
@@ -262,8 +345,9 @@ static uint64_t clock_if(bool timing)
 static lks_status_t work_on_posted(lks_exchange_t *exchange)
 {
     uint64_t start = clock_if(exchange->timing);
-    while (exchange->done < reached(exchange, POSTED)) {
-        LKS_TRY(work(exchange));
+    bool done = true;
+    while (done && exchange->done < reached(exchange, POSTED)) {
+        LKS_TRY(work(exchange, false, &done));
     }
     exchange->times.hidden += clock_if(exchange->timing) - start;
     return LKS_OK;
@@ -273,6 +357,10 @@ lks_status_t lks_exchange_post(lks_exchange_t *exchange, size_t bucket)
 {
     (void)bucket;
     atomic_store(&own_slot(exchange)->posted, ++exchange->posted);
+    if (exchange->counter) {
+        atomic_store_explicit(exchange->counter, exchange->sequence + exchange->posted,
+                              memory_order_relaxed);
+    }
     tell(exchange);
     if (exchange->posted % exchange->count !=
         0) { /* the last one is left to finish, which comes next */
@@ -287,7 +375,8 @@ static lks_status_t finish(lks_exchange_t *exchange)
         int64_t start = lks_trace_begin(exchange->row);
         LKS_TRY(wait_for_all(exchange, POSTED, exchange->done + 1));
         lks_trace_end(exchange->row, "wait", start, NULL, 0);
-        LKS_TRY(work(exchange));
+        bool done;
+        LKS_TRY(work(exchange, true, &done));
     }
     tell(exchange);
     int64_t start = lks_trace_begin(exchange->row);
@@ -376,6 +465,18 @@ static lks_status_t open_shared(lks_exchange_t *exchange)
     return shared ? LKS_OK : lks_fail(LKS_ERR_NO_MEMORY, "a gradient exchange: out of memory");
 }
 
+static lks_status_t open_column(lks_exchange_t *exchange)
+{
+    lks_comm_t *comm = exchange->comm;
+    exchange->column = comm->backend->exchange(comm);
+    exchange->counter = comm->backend->exchange_counter(comm);
+    exchange->blocks = calloc((size_t)comm->processes, sizeof *exchange->blocks);
+    exchange->part = calloc(1, sizeof *exchange->part);
+    return exchange->blocks && exchange->part
+               ? LKS_OK
+               : lks_fail(LKS_ERR_NO_MEMORY, "a gradient exchange: out of memory");
+}
+
 lks_status_t lks_exchange_create(lks_comm_t *comm, const lks_exchange_config_t *config,
                                  lks_exchange_t **out)
 {
@@ -396,7 +497,10 @@ lks_status_t lks_exchange_create(lks_comm_t *comm, const lks_exchange_config_t *
                                  .config = *config,
                                  .sources = (const void **)pointers,
                                  .targets = pointers + ranks};
-    lks_status_t status = open_shared(exchange);
+    lks_status_t status = comm->processes > 1 ? open_column(exchange) : LKS_OK;
+    if (status == LKS_OK) {
+        status = open_shared(exchange);
+    }
     if (status != LKS_OK) {
         lks_exchange_destroy(exchange);
         return status;
@@ -425,6 +529,8 @@ void lks_exchange_destroy(lks_exchange_t *exchange)
     }
     free(exchange->buckets);
     free(exchange->spans);
+    free(exchange->blocks);
+    free(exchange->part);
     free(exchange->sources);
     free(exchange);
 }
@@ -481,6 +587,7 @@ lks_status_t lks_exchange_set_buckets(lks_exchange_t *exchange,
     free(exchange->buckets);
     exchange->buckets = copy;
     exchange->count = count;
+    exchange->sequence += exchange->posted;
     exchange->posted = exchange->done = 0;
     if (exchange->row) {
         LKS_TRY(name_spans(exchange));

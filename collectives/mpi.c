@@ -63,8 +63,8 @@ static lks_status_t run(mpi_t *mpi, const lks_collective_t *call,
         return lks_fail(LKS_ERR_ABORTED, "%s: %s", lks_collective_name(call->kind), reason);
     }
     mpi->call = call;
-    atomic_store_explicit(lks_window_calls(window, mpi->comm.rank), ++mpi->calls,
-                          memory_order_relaxed);
+    atomic_store_explicit(lks_window_calls(window, mpi->comm.rank, LKS_WINDOW_COLLECTIVES),
+                          ++mpi->calls, memory_order_relaxed);
     return spread_abort(mpi, lks_local_run(mpi->inner, call, work, mpi));
 }
 
@@ -103,7 +103,8 @@ static lks_status_t all_reduce_work(void *context)
         return LKS_OK;
     }
     enum { GRAIN = 64 };
-    size_t grains = count / GRAIN + (count % GRAIN != 0), each = (grains + processes - 1) / processes;
+    size_t grains = count / GRAIN + (count % GRAIN != 0),
+           each = (grains + processes - 1) / processes;
     for (size_t q = 0; q < processes; q++) {
         size_t first = q * each * GRAIN < count ? q * each * GRAIN : count;
         size_t left = count - first;
@@ -160,8 +161,8 @@ static void cut_by_ranks(mpi_t *mpi, size_t count)
     const lks_fabric_t *fabric = &mpi->process->fabric;
     for (int q = 0; q < fabric->process_count; q++) {
         const lks_process_t *process = &fabric->processes[q];
-        mpi->blocks[q] = (lks_block_t){(size_t)process->first_rank * count,
-                                       (size_t)process->ranks * count};
+        mpi->blocks[q] =
+            (lks_block_t){(size_t)process->first_rank * count, (size_t)process->ranks * count};
     }
 }
 
@@ -188,11 +189,11 @@ static lks_status_t gather_far(void *context)
     cut_by_ranks(mpi, mpi->call->count);
     gather_buffers(mpi);
     mpi->sources[0] = posted(mpi, 0)->recv; /* where this process's block is whole */
-    return exchange(mpi, &(lks_column_job_t){.gathers = true,
-                                             .count = mpi->call->count *
-                                                      (size_t)mpi->comm.world_size,
-                                             .source_count = 1,
-                                             .target_count = mpi->comm.local_size});
+    return exchange(mpi,
+                    &(lks_column_job_t){.gathers = true,
+                                        .count = mpi->call->count * (size_t)mpi->comm.world_size,
+                                        .source_count = 1,
+                                        .target_count = mpi->comm.local_size});
 }
 
 static lks_status_t mpi_all_gather(lks_comm_t *comm, const lks_collective_t *call)
@@ -283,10 +284,9 @@ static void finalize(process_t *process)
     lks_comm_host_t alone = {.timeout = fabric->host->timeout, .spin = fabric->host->spin};
     lks_abort_state_init(&alone.aborted);
     fabric->host = &alone;
-    lks_column_begin(process->farewell, &(lks_column_job_t){.call = &call,
-                                                            .number = UINT64_MAX,
-                                                            .gathers = true,
-                                                            .blocks = blocks});
+    lks_column_begin(process->farewell,
+                     &(lks_column_job_t){
+                         .call = &call, .number = UINT64_MAX, .gathers = true, .blocks = blocks});
     if (lks_column_finish(process->farewell) == LKS_OK) {
         (void)fabric->mpi->close();
     } else {
@@ -333,6 +333,16 @@ static void mpi_destroy(lks_comm_t *comm)
     lks_comm_destroy(inner);
 }
 
+static lks_column_t *mpi_exchange(lks_comm_t *comm)
+{
+    return mpi_of(comm)->exchange;
+}
+
+static _Atomic uint64_t *mpi_exchange_counter(lks_comm_t *comm)
+{
+    return lks_window_calls(mpi_of(comm)->process->fabric.window, comm->rank, LKS_WINDOW_BUCKETS);
+}
+
 static const lks_comm_backend_t backend = {
     .name = "mpi",
     .broadcast = mpi_broadcast,
@@ -343,6 +353,8 @@ static const lks_comm_backend_t backend = {
     .abort = mpi_abort,
     .destroy = mpi_destroy,
     .host = mpi_host,
+    .exchange = mpi_exchange,
+    .exchange_counter = mpi_exchange_counter,
 };
 
 /* --- life --------------------------------------------------------------------------------------- */
@@ -469,8 +481,7 @@ static lks_status_t open_fabric(process_t *process, int local_size, bool *own_co
     lks_fabric_t *fabric = &process->fabric;
     int node, node_size;
     LKS_TRY(open_mpi(&fabric->mpi));
-    LKS_TRY(mpi_result(fabric->mpi,
-                       fabric->mpi->world(&fabric->process, &fabric->process_count)));
+    LKS_TRY(mpi_result(fabric->mpi, fabric->mpi->world(&fabric->process, &fabric->process_count)));
     LKS_TRY(mpi_result(fabric->mpi, fabric->mpi->node(&node, &node_size)));
     size_t processes = (size_t)fabric->process_count;
     fabric->processes = calloc(processes, sizeof *fabric->processes);
@@ -512,8 +523,7 @@ static lks_status_t make_rank(process_t *process, lks_comm_t *inner, int local, 
     mpi->blocks = calloc((size_t)fabric->process_count, sizeof *mpi->blocks);
     mpi->sources = calloc(ranks, sizeof *mpi->sources);
     mpi->targets = calloc(ranks, sizeof *mpi->targets);
-    lks_status_t status =
-        mpi->blocks && mpi->sources && mpi->targets ? LKS_OK : out_of_memory();
+    lks_status_t status = mpi->blocks && mpi->sources && mpi->targets ? LKS_OK : out_of_memory();
     if (status == LKS_OK && local < fabric->columns) {
         status = lks_column_create(fabric, local, &mpi->column);
     }

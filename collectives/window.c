@@ -184,9 +184,10 @@ void *lks_window_stage(const lks_window_t *window, int column, int from, uint64_
     return column_of(window, column) + window->stages + place * LKS_WINDOW_STAGE;
 }
 
-_Atomic uint64_t *lks_window_calls(const lks_window_t *window, int rank)
+_Atomic uint64_t *lks_window_calls(const lks_window_t *window, int rank, lks_window_counter_t which)
 {
-    return (_Atomic uint64_t *)(void *)(window->base + window->calls + (size_t)rank * LINE);
+    void *line = window->base + window->calls + (size_t)rank * LINE;
+    return (_Atomic uint64_t *)line + which;
 }
 
 static header_t *header_of(const lks_window_t *window)
@@ -216,5 +217,5 @@ const char *lks_window_aborted(const lks_window_t *window)
 {
     const header_t *header = header_of(window);
     return atomic_load_explicit(&header->state, memory_order_acquire) == ABORTED ? header->reason
-                                                                               : NULL;
+                                                                                 : NULL;
 }

@@ -9,15 +9,16 @@
 #include "collectives/mpi_table.h"
 
 enum {
-    LKS_WINDOW_SLOTS = 4,       /* chunks of one kind on their way at a time */
-    LKS_WINDOW_STAGE = 4096     /* bytes of a whole vector that travels in one piece */
+    LKS_WINDOW_SLOTS = 4,   /* chunks of one kind on their way at a time */
+    LKS_WINDOW_STAGE = 4096 /* bytes of a whole vector that travels in one piece */
 };
 
 /** What a process tells the others of its node in one column, on cache lines of its own. */
 typedef struct lks_window_post {
     _Alignas(64) _Atomic uint64_t up;   /* chunks put, over all collectives */
     _Alignas(64) _Atomic uint64_t done; /* chunks reduced */
-    _Alignas(64) lks_collective_t calls[2]; /* what was called, by the parity of the column's collectives */
+    _Alignas(64)
+        lks_collective_t calls[2]; /* what was called, by the parity of the column's collectives */
 } lks_window_post_t;
 
 typedef struct lks_window lks_window_t;
@@ -37,8 +38,10 @@ void *lks_window_partial(const lks_window_t *window, int column, int from, int t
 void *lks_window_result(const lks_window_t *window, int column, int from, uint64_t chunk);
 void *lks_window_stage(const lks_window_t *window, int column, int from, uint64_t collective);
 
-/** Collectives that a rank of this node has come to. */
-_Atomic uint64_t *lks_window_calls(const lks_window_t *window, int rank);
+/** What a rank of this node has come to: collectives, or buckets of gradients. */
+typedef enum { LKS_WINDOW_COLLECTIVES, LKS_WINDOW_BUCKETS } lks_window_counter_t;
+_Atomic uint64_t *lks_window_calls(const lks_window_t *window, int rank,
+                                   lks_window_counter_t which);
 
 /** Sleepers of any process look again. */
 lks_gate_t *lks_window_gate(const lks_window_t *window);

@@ -116,8 +116,11 @@ static void fill_devices(lks_device_list_t *list, const lks_device_spec_t *spec,
     }
 }
 
-static lks_status_t give_cores(lks_device_list_t *list, const lks_topology_t *machine, bool near)
+static lks_status_t give_cores(lks_device_list_t *list, const lks_topology_t *machine, bool near,
+                               const lks_device_config_t *config)
 {
+    size_t processes = config->processes > 1 ? (size_t)config->processes : 1;
+    size_t before = processes > 1 ? (size_t)config->process * list->count : 0;
     const lks_core_t *cores = machine->cores;
     lks_core_share_t *shares = calloc(list->count, sizeof *shares);
     int *nodes = calloc(list->count, sizeof *nodes);
@@ -128,7 +131,8 @@ static lks_status_t give_cores(lks_device_list_t *list, const lks_topology_t *ma
     }
     for (size_t i = 0; i < list->count; i++) {
         nodes[i] = list->devices[i].node;
-        shares[i] = lks_topology_share(cores, machine->core_count, i, list->count);
+        shares[i] =
+            lks_topology_share(cores, machine->core_count, before + i, processes * list->count);
     }
     if (near) {
         lks_topology_near(cores, machine->core_count, nodes, list->count, shares);
@@ -150,6 +154,10 @@ lks_status_t lks_device_list_open(const char *text, const lks_device_config_t *c
     lks_device_spec_t spec;
     const lks_device_backend_t *backend = NULL;
     const lks_topology_t *machine;
+    if (used.processes > 1 && (used.process < 0 || used.process >= used.processes)) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "there is no process %d of %d", used.process,
+                        used.processes);
+    }
     LKS_TRY(lks_device_spec_parse(text, &spec));
     LKS_TRY(resolve(&spec, &backend));
     LKS_TRY(lks_topology_machine(&machine));
@@ -163,7 +171,7 @@ lks_status_t lks_device_list_open(const char *text, const lks_device_config_t *c
     }
     *list = (lks_device_list_t){.devices = devices, .count = count};
     fill_devices(list, &spec, backend, used.bind);
-    LKS_GOTO(give_cores(list, machine, backend->node != NULL), free_list);
+    LKS_GOTO(give_cores(list, machine, backend->node != NULL, &used), free_list);
     *out = list;
     return LKS_OK;
 free_list:

@@ -26,6 +26,8 @@ typedef struct lks_stream lks_stream_t;
 
 typedef struct lks_device_config {
     bool bind; /**< bind replica threads to their device's cores; true by default */
+    /** Processes of one job on this machine that divide its cores, and which of them this one is, from 0; 0 or 1: alone. */
+    int processes, process;
 } lks_device_config_t;
 
 LKS_API lks_device_config_t lks_device_config_default(void);

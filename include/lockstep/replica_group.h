@@ -23,6 +23,9 @@ typedef struct lks_replica_config {
     uint64_t seed;                        /**< of the initial parameters */
     size_t threads;                       /**< per replica; 0: one per core of its device */
     double timeout;                       /**< of the communicator, seconds; 0: its default */
+    /** The replicas of all processes that mpirun, mpiexec or srun started are one job (lks_comm_create_mpi). Every process
+     *  makes such a group. false: those of this process alone. */
+    bool processes;
 } lks_replica_config_t;
 
 typedef struct lks_replica_group lks_replica_group_t;
@@ -33,10 +36,10 @@ LKS_API LKS_NODISCARD lks_status_t lks_replica_group_create(const lks_device_lis
                                                             const lks_replica_config_t *config,
                                                             lks_replica_group_t **out);
 LKS_API void lks_replica_group_destroy(lks_replica_group_t *group);
-LKS_API int lks_replica_group_size(const lks_replica_group_t *group);
+LKS_API int lks_replica_group_size(const lks_replica_group_t *group); /**< of this process */
 
-/** A replica, for looking at between runs (its threads are idle then). */
-LKS_API lks_replica_t *lks_replica_group_get(lks_replica_group_t *group, int rank);
+/** Replica `index` of this process, for looking at between runs (its threads are idle then). */
+LKS_API lks_replica_t *lks_replica_group_get(lks_replica_group_t *group, int index);
 
 /** Runs `run(replica, context)` on every replica's thread and waits for all.
  *  Errors: the first one of any replica; ABORTED if the group had failed before. */

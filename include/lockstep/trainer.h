@@ -16,6 +16,9 @@
  * for bit.
  *
  * The loss is the mean over the global batch, whatever the number of replicas.
+ *
+ * Under mpirun, mpiexec or srun all processes are one job: `devices` are those of each process, rank 0 speaks and
+ * saves, and every process reads the data and the checkpoint it starts from.
  * Threads: the calls block; observers run on rank 0's thread. */
 #ifndef LOCKSTEP_TRAINER_H
 #define LOCKSTEP_TRAINER_H
@@ -110,6 +113,7 @@ typedef struct lks_train_result {
     double best_accuracy; /**< percent */
     bool interrupted;
     double seconds;
+    int rank, world_size; /**< of this process's first replica; replicas of the whole job */
 } lks_train_result_t;
 
 /** Trains. Errors: INVALID_ARG, NOT_FOUND, FORMAT, ... each with its sentence; MISMATCH (strict load). After a

@@ -202,7 +202,9 @@ static int run(int argc, char **argv)
     progress_close(&progress);
     int code = EXIT_DONE;
     if (status == LKS_OK) {
-        print_result(&flags, &result);
+        if (result.rank == 0) {
+            print_result(&flags, &result);
+        }
         code = finish_output(EXIT_DONE);
     } else {
         code = report_failure();

@@ -40,7 +40,7 @@ static void record_failure(worker_t *worker, lks_status_t failed)
     const lks_error_t error = *lks_last_error();
     pthread_mutex_lock(&group->mutex);
     if (group->first_error.status == LKS_OK) {
-        if (group->size > 1) {
+        if (worker->replica.world_size > 1) {
             (void)lks_error_prefix(failed, "rank %d", worker->replica.rank);
         }
         group->first_error = *lks_last_error();
@@ -128,12 +128,13 @@ static lks_status_t start_workers(lks_replica_group_t *group, const lks_device_l
     lks_comm_config_t comm = lks_comm_config_default();
     comm.cores = exclusive ? cores : 1;
     comm.timeout = config->timeout > 0 ? config->timeout : comm.timeout;
-    lks_status_t status = group->size == 1 ? lks_comm_create_self(comms)
-                                           : lks_comm_create_local(group->size, &comm, comms);
+    lks_status_t status = config->processes  ? lks_comm_create_mpi(group->size, &comm, comms)
+                          : group->size == 1 ? lks_comm_create_self(comms)
+                                             : lks_comm_create_local(group->size, &comm, comms);
     for (int i = 0; i < group->size && status == LKS_OK; i++) {
         group->workers[i] = (worker_t){
-            .replica = {.rank = i,
-                        .world_size = group->size,
+            .replica = {.rank = lks_comm_rank(comms[i]),
+                        .world_size = lks_comm_world_size(comms[i]),
                         .device = lks_device_list_get(devices, (size_t)i),
                         .comm = comms[i]},
             .group = group,
@@ -201,7 +202,7 @@ int lks_replica_group_size(const lks_replica_group_t *group)
     return group->size;
 }
 
-lks_replica_t *lks_replica_group_get(lks_replica_group_t *group, int rank)
+lks_replica_t *lks_replica_group_get(lks_replica_group_t *group, int index)
 {
-    return &group->workers[rank].replica;
+    return &group->workers[index].replica;
 }

@@ -5,6 +5,7 @@
 #define LOCKSTEP_RUNTIME_TRAIN_JOB_H
 
 #include "core/strbuf.h"
+#include "runtime/launch/launch.h"
 #include "runtime/train/event_file.h"
 #include "runtime/train/profile.h"
 
@@ -40,6 +41,7 @@ typedef struct lks_feature_stats {
 typedef struct lks_replicas {
     lks_device_list_t *devices;
     lks_replica_group_t *group;
+    lks_launch_t launch;
 } lks_replicas_t;
 
 typedef struct lks_job {
@@ -62,6 +64,7 @@ typedef struct lks_replicas_config {
     const char *model, *devices;
     bool bind;
     const lks_replica_options_t *options; /* NULL: no optimizer */
+    bool processes; /* those that a launcher started make one job; else each is alone */
     uint64_t seed;
 } lks_replicas_config_t;
 
@@ -70,6 +73,9 @@ LKS_NODISCARD lks_status_t lks_replicas_open(lks_replicas_t *replicas,
                                              const lks_replicas_config_t *config);
 void lks_replicas_close(lks_replicas_t *replicas);
 lks_replica_t *lks_replicas_first(const lks_replicas_t *replicas);
+
+/** Whether rank 0, which speaks and saves, is in this process. */
+bool lks_replicas_speak(const lks_replicas_t *replicas);
 
 /** Hands what was loaded into rank 0 to all. */
 LKS_NODISCARD lks_status_t lks_replicas_share(const lks_replicas_t *replicas);

@@ -192,7 +192,7 @@ typedef struct step_sums {
 static lks_status_t share_sums(const loop_t *loop, step_sums_t *sums)
 {
     lks_replica_t *replica = loop->replica;
-    const int *stop = replica->rank == 0 ? loop->config->stop : NULL;
+    const int *stop = lks_comm_local_rank(replica->comm) == 0 ? loop->config->stop : NULL;
     sums->asked = stop && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0 ? 1.0 : 0.0;
     int64_t start = lks_trace_begin(loop->comm_row);
     LKS_TRY(lks_comm_all_reduce(replica->comm, sums, sums, sizeof *sums / sizeof(double),
@@ -381,7 +381,7 @@ lks_status_t lks_train_loop(lks_replica_t *replica, void *context)
     lks_status_t status = run_steps(&loop);
     lks_saver_close(&loop.saver);
     lks_loader_destroy(loop.loader);
-    if (status == LKS_OK && replica->rank == 0) {
+    if (status == LKS_OK && lks_comm_local_rank(replica->comm) == 0) {
         job->end = loop.at;
         job->interrupted = loop.stop;
     }

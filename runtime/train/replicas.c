@@ -19,11 +19,16 @@ static lks_status_t check_model(const char *description)
 lks_status_t lks_replicas_open(lks_replicas_t *replicas, const lks_replicas_config_t *config)
 {
     LKS_TRY(check_model(config->model));
+    replicas->launch = lks_launch_get();
     lks_device_config_t device = {.bind = config->bind};
+    lks_launch_share(&replicas->launch, &device.process, &device.processes);
     LKS_TRY(lks_device_list_open(config->devices, &device, &replicas->devices));
     const char *model = config->model;
-    lks_replica_config_t replica = {
-        .build = build_model, .context = &model, .options = config->options, .seed = config->seed};
+    lks_replica_config_t replica = {.build = build_model,
+                                    .context = &model,
+                                    .options = config->options,
+                                    .seed = config->seed,
+                                    .processes = config->processes && replicas->launch.launched};
     return lks_replica_group_create(replicas->devices, &replica, &replicas->group);
 }
 
@@ -34,6 +39,11 @@ void lks_replicas_close(lks_replicas_t *replicas)
     *replicas = (lks_replicas_t){0};
 }
 
+bool lks_replicas_speak(const lks_replicas_t *replicas)
+{
+    return lks_replicas_first(replicas)->rank == 0;
+}
+
 lks_replica_t *lks_replicas_first(const lks_replicas_t *replicas)
 {
     return lks_replica_group_get(replicas->group, 0);
@@ -42,7 +52,7 @@ lks_replica_t *lks_replicas_first(const lks_replicas_t *replicas)
 /* After rank 0 got a file's state, everyone does; hyper-parameters are in no block that is broadcast. */
 static lks_status_t share(lks_replica_t *replica, void *context)
 {
-    if (replica->optim && replica->rank != 0) {
+    if (replica->optim && lks_comm_local_rank(replica->comm) != 0) {
         LKS_TRY(lks_optim_set_config(replica->optim, context));
     }
     return lks_replica_broadcast(replica);

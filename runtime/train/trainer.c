@@ -34,7 +34,9 @@ static void notify_file(const lks_job_t *job, lks_train_event_kind_t kind, const
         .path = path,
         .text = text,
     };
-    lks_job_notify(job->config, &event);
+    if (lks_replicas_speak(&job->replicas)) {
+        lks_job_notify(job->config, &event);
+    }
 }
 
 static lks_status_t load_weights(lks_job_t *job, lks_checkpoint_t *checkpoint)
@@ -61,9 +63,14 @@ static lks_status_t load_weights(lks_job_t *job, lks_checkpoint_t *checkpoint)
 static void notify_start(const lks_job_t *job)
 {
     size_t count = lks_device_list_count(job->replicas.devices);
+    int world_size = lks_replicas_first(&job->replicas)->world_size;
     lks_strbuf_t text = {0};
-    lks_strbuf_appendf(&text, "%s on %zu %s (", job->config->model, count,
-                       count == 1 ? "device" : "devices");
+    lks_strbuf_appendf(&text, "%s on %d %s", job->config->model, world_size,
+                       world_size == 1 ? "device" : "devices");
+    if (job->replicas.launch.processes > 1) {
+        lks_strbuf_appendf(&text, " of %d processes, here", job->replicas.launch.processes);
+    }
+    lks_strbuf_append_str(&text, " (");
     for (size_t i = 0; i < count; i++) {
         const lks_device_t *device = lks_device_list_get(job->replicas.devices, i);
         lks_strbuf_appendf(&text, "%s%s", i ? ", " : "", lks_device_name(device));
@@ -88,6 +95,7 @@ static lks_status_t open_replicas(lks_job_t *job)
         .devices = config->devices,
         .bind = config->bind,
         .options = &options,
+        .processes = true,
         .seed = config->seed,
     };
     LKS_TRY(lks_replicas_open(&job->replicas, &replicas));
@@ -115,6 +123,9 @@ static lks_status_t open_outputs(lks_job_t *job)
 {
     const lks_train_config_t *config = job->config;
     int64_t restart = config->resume ? job->start.global_step + 1 : 0;
+    if (!lks_replicas_speak(&job->replicas)) {
+        return LKS_OK;
+    }
     if (config->save_dir) {
         LKS_TRY(lks_output_dir_make(config->save_dir));
     }
@@ -183,6 +194,9 @@ static lks_status_t run_job(lks_job_t *job)
         status = lks_replica_group_run(job->replicas.group, lks_train_loop, job);
     }
     lks_error_t error = *lks_last_error();
+    if (status != LKS_OK && job->replicas.group) { /* other processes may be waiting for this one */
+        lks_comm_abort(lks_replicas_first(&job->replicas)->comm, error.message);
+    }
     lks_status_t closed = close_outputs(job);
     return status == LKS_OK ? closed : lks_error_raise(&error);
 }
@@ -195,6 +209,11 @@ lks_status_t lks_train(const lks_train_config_t *config, lks_train_result_t *res
     lks_job_t job = {.config = config, .start = initial_progress()};
     lks_status_t status = run_job(&job);
     lks_error_t error = *lks_last_error();
+    int rank = 0, world_size = 1;
+    if (job.replicas.group) {
+        rank = lks_replicas_first(&job.replicas)->rank;
+        world_size = lks_replicas_first(&job.replicas)->world_size;
+    }
     close_job(&job);
     if (status != LKS_OK) {
         return lks_error_raise(&error);
@@ -209,6 +228,8 @@ lks_status_t lks_train(const lks_train_config_t *config, lks_train_result_t *res
         .val_accuracy = job.end.val_accuracy,
         .best_accuracy = fmax(job.end.best_accuracy, 0.0),
         .interrupted = job.interrupted,
+        .rank = rank,
+        .world_size = world_size,
         .seconds =
             (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9,
     };
