@@ -181,7 +181,9 @@ static lks_status_t put_remote(lks_column_t *column, int q)
     head_t *head = (head_t *)(void *)remote->out[slot];
     head->number = column->job.number;
     head->call = *column->job.call;
-    reduce_own(column, range, remote->out[slot] + sizeof *head);
+    if (range.count > 0) {
+        reduce_own(column, range, remote->out[slot] + sizeof *head);
+    }
     LKS_TRY(receive_from(column, q, remote->in[slot], sizeof *head + room, TAG_PARTIAL,
                          &remote->received[slot], &remote->receiving[slot]));
     if (column->job.gathers && !column->small && chunk_of(column, q, column->k).count > 0) {
@@ -614,6 +616,13 @@ static const lks_collective_t *came(const void *context, int rank)
 static void end_late(lks_column_t *column)
 {
     const lks_fabric_t *fabric = column->fabric;
+    size_t j = column->k > 0 ? column->k - 1 : 0;
+    for (int q = 0; q < fabric->process_count; q++) { /* messages that are here, but were not looked for yet */
+        bool come;
+        if (q != fabric->process && is_remote(column, q) && has_come(column, q, j, &come) != LKS_OK) {
+            break;
+        }
+    }
     lks_collective_round_t round = {.number = column->job.number,
                                     .world_size = fabric->world_size,
                                     .called = came,
