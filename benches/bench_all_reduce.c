@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bench_all_reduce.c - how near an all-reduce among threads comes to the memory's limit.
- *     bench_all_reduce [--json] [--ranks N]
- * The call: float32 sum in place. The limit: every rank reads and writes as many bytes of its own buffer, which is
- * the least an all-reduce can do, and touches nothing of its peers. Both alternate, so that they meet the same moods
- * of a shared machine; medians of rank 0 after a warm-up.
- * algbw = bytes / time; busbw = algbw x 2 (ranks - 1) / ranks, as nccl-tests defines it. */
+/* bench_all_reduce.c - an all-reduce of float32 (sum, in place) from 4 B to 400 MB, in the columns of nccl-tests.
+ *     bench_all_reduce [--json] [--ranks N] [--most BYTES]
+ *     mpirun -np P bench_all_reduce ...          the same among P processes with N ranks each
+ * Alone, N threads are the ranks, and the floor stands beside them: the same sums by threads that do nothing else
+ * (all_reduce_floor.c). Both alternate, so that they meet the same moods of a shared machine; medians of rank 0 after a
+ * warm-up. The round trip between two cores is printed before and after: small sizes cannot be compared where it differs.
+ * time: of a call. algbw = bytes / time; busbw = algbw x 2 (ranks - 1) / ranks. #wrong: elements that are not the sum, which is
+ * exact in any order. ratio = floor / time. */
+#include "all_reduce_floor.h"
 #include "bench.h"
 
 #include <lockstep/comm.h>
@@ -12,31 +15,24 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-enum { RANKS_MAX = 64, ROUNDS_MAX = 41, MIB = 1 << 20 };
+enum { ROUNDS_MAX = 41, KIB = 1 << 10, MIB = 1 << 20 };
 
-typedef struct size_case {
-    size_t nbytes;
-    int rounds, calls; /* calls in each round */
-} size_case_t;
-
-static const size_case_t cases[] = {
-    {4, 41, 1000}, {1024, 41, 1000},  {64 << 10, 41, 200},
-    {MIB, 41, 50}, {25 * MIB, 21, 4}, {100 * MIB, 11, 1},
-};
+static const size_t sizes[] = {4,         64,      1 * KIB, 4 * KIB,  16 * KIB,  64 * KIB,
+                               256 * KIB, 1 * MIB, 4 * MIB, 25 * MIB, 100 * MIB, 400 * MIB};
 
 typedef struct options {
-    bool json;
-    int ranks;
+    bool json, launched;
+    int ranks; /* of this process */
+    size_t most;
 } options_t;
 
 typedef struct worker {
     lks_comm_t *comm;
+    floor_team_t *team; /* NULL: no floor to compare with */
     const options_t *options;
     pthread_t thread;
 } worker_t;
@@ -47,44 +43,107 @@ static void die(const char *what)
     exit(1);
 }
 
-/* Seconds per call. */
-static double time_all_reduce(lks_comm_t *comm, float *data, const size_case_t *c)
+/* Huge pages: what is measured is not the page table. */
+static float *make_buffer(size_t nbytes)
 {
+    size_t huge = (size_t)2 << 20, rounded = (nbytes + huge - 1) / huge * huge;
+    float *data = aligned_alloc(huge, rounded);
+    if (!data) {
+        die("out of memory");
+    }
+    (void)madvise(data, rounded, MADV_HUGEPAGE);
+    memset(data, 0, rounded);
+    return data;
+}
+
+static int calls_of(size_t nbytes)
+{
+    return nbytes <= 4 * KIB ? 1000 : nbytes <= 64 * KIB ? 200 : nbytes <= MIB ? 50 : 1;
+}
+
+static int rounds_of(size_t nbytes)
+{
+    return nbytes <= MIB ? ROUNDS_MAX : nbytes <= 25 * MIB ? 21 : 9;
+}
+
+/* Seconds per call. */
+static double time_ours(lks_comm_t *comm, float *data, size_t nbytes)
+{
+    int calls = calls_of(nbytes);
     bench_must(lks_comm_barrier(comm));
     double start = bench_now();
-    for (int i = 0; i < c->calls; i++) {
-        bench_must(lks_comm_all_reduce(comm, data, data, c->nbytes / sizeof *data, LKS_DTYPE_F32,
+    for (int i = 0; i < calls; i++) {
+        bench_must(lks_comm_all_reduce(comm, data, data, nbytes / sizeof *data, LKS_DTYPE_F32,
                                        LKS_REDUCE_SUM, NULL));
     }
-    return (bench_now() - start) / c->calls;
+    return (bench_now() - start) / calls;
 }
 
-static double time_limit(lks_comm_t *comm, float *data, const size_case_t *c)
+static double time_floor(const worker_t *worker, size_t nbytes)
 {
-    bench_must(lks_comm_barrier(comm));
+    int calls = calls_of(nbytes);
+    bench_must(lks_comm_barrier(worker->comm));
     double start = bench_now();
-    for (int i = 0; i < c->calls; i++) {
-        for (size_t k = 0; k < c->nbytes / sizeof *data; k++) {
-            data[k] += data[k];
-        }
-        __asm__ volatile("" : : "r"(data) : "memory"); /* each call writes its result */
+    for (int i = 0; i < calls; i++) {
+        floor_all_reduce(worker->team, lks_comm_rank(worker->comm), nbytes / sizeof(float));
     }
-    bench_must(lks_comm_barrier(comm)); /* ranks that share a core take turns */
-    return (bench_now() - start) / c->calls;
+    return (bench_now() - start) / calls;
 }
 
-static void print_case(const options_t *options, const size_case_t *c, double seconds, double limit)
+static size_t count_wrong(lks_comm_t *comm, float *data, size_t count)
 {
-    double algbw = (double)c->nbytes / seconds * 1e-9;
-    double busbw = algbw * 2 * (options->ranks - 1) / options->ranks;
-    const char *format = options->json
-                             ? "{\"bench\": \"all_reduce\", \"ranks\": %d, \"bytes\": %zu, \"us\": "
-                               "%.3f, \"algbw\": %.3f, \"busbw\": %.3f, \"limit_us\": %.3f, "
-                               "\"ratio\": %.3f}\n"
-                             : "%5d %11zu %11.2f %11.2f %11.2f %11.2f %7.2f\n";
-    (void)printf(format, options->ranks, c->nbytes, seconds * 1e6, algbw, busbw, limit * 1e6,
-                 limit / seconds);
+    int ranks = lks_comm_world_size(comm);
+    size_t wrong = 0;
+    for (size_t i = 0; i < count; i++) {
+        data[i] = (float)(i % 1000 * (size_t)(lks_comm_rank(comm) + 1));
+    }
+    bench_must(lks_comm_all_reduce(comm, data, data, count, LKS_DTYPE_F32, LKS_REDUCE_SUM, NULL));
+    for (size_t i = 0; i < count; i++) {
+        wrong += data[i] != (float)(i % 1000 * (size_t)(ranks * (ranks + 1) / 2));
+    }
+    memset(data, 0, count * sizeof *data); /* sums of zeros stay zeros */
+    return wrong;
+}
+
+static void print_row(const worker_t *worker, size_t nbytes, double seconds, double least,
+                      double limit, size_t wrong)
+{
+    int ranks = lks_comm_world_size(worker->comm);
+    double algbw = (double)nbytes / seconds * 1e-9, busbw = algbw * 2 * (ranks - 1) / ranks;
+    if (worker->options->json) {
+        (void)printf(
+            "{\"bench\": \"all_reduce\", \"backend\": \"%s\", \"ranks\": %d, \"bytes\": %zu, "
+            "\"us\": %.3f, \"least_us\": %.3f, \"algbw\": %.3f, \"busbw\": %.3f, "
+            "\"wrong\": %zu, \"floor_us\": %.3f}\n",
+            lks_comm_backend(worker->comm), ranks, nbytes, seconds * 1e6, least * 1e6, algbw, busbw,
+            wrong, limit * 1e6);
+    } else {
+        (void)printf("%12zu %12zu %8s %6s %5d %10.2f %7.2f %7.2f %6zu", nbytes, nbytes / 4, "float",
+                     "sum", -1, seconds * 1e6, algbw, busbw, wrong);
+        if (limit > 0) {
+            (void)printf(" %10.2f %6.2f", limit * 1e6, limit / seconds);
+        }
+        (void)putchar('\n');
+    }
     (void)fflush(stdout);
+}
+
+static void run_size(const worker_t *worker, float *data, size_t nbytes)
+{
+    double ours[ROUNDS_MAX], floor[ROUNDS_MAX] = {0};
+    int rounds = rounds_of(nbytes);
+    size_t wrong = count_wrong(worker->comm, data, nbytes / sizeof *data);
+    (void)time_ours(worker->comm, data, nbytes);
+    for (int k = 0; k < rounds; k++) {
+        if (worker->team) {
+            floor[k] = time_floor(worker, nbytes);
+        }
+        ours[k] = time_ours(worker->comm, data, nbytes);
+    }
+    if (lks_comm_rank(worker->comm) == 0) {
+        double median = bench_median(ours, (size_t)rounds);
+        print_row(worker, nbytes, median, ours[0], bench_median(floor, (size_t)rounds), wrong);
+    }
 }
 
 /* A core for each rank, as the runtime gives it; the ranks take turns where there are too few. */
@@ -99,24 +158,18 @@ static void bind_rank(int rank)
 static void *run_rank(void *argument)
 {
     const worker_t *worker = argument;
-    bind_rank(lks_comm_rank(worker->comm));
-    float *data = aligned_alloc(64, 100 * MIB);
-    if (!data) {
-        die("out of memory");
+    int rank = lks_comm_rank(worker->comm);
+    bind_rank(rank);
+    float *data = make_buffer(worker->options->most);
+    if (worker->team) {
+        worker->team->buffers[rank] = data;
     }
-    memset(data, 0, 100 * MIB); /* sums of zeros stay zeros, and the pages are there */
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        double ours[ROUNDS_MAX], limit[ROUNDS_MAX];
-        (void)time_all_reduce(worker->comm, data, &cases[i]);
-        for (int k = 0; k < cases[i].rounds; k++) {
-            limit[k] = time_limit(worker->comm, data, &cases[i]);
-            ours[k] = time_all_reduce(worker->comm, data, &cases[i]);
-        }
-        if (lks_comm_rank(worker->comm) == 0) {
-            print_case(worker->options, &cases[i], bench_median(ours, (size_t)cases[i].rounds),
-                       bench_median(limit, (size_t)cases[i].rounds));
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        if (sizes[i] <= worker->options->most) {
+            run_size(worker, data, sizes[i]);
         }
     }
+    bench_must(lks_comm_barrier(worker->comm));
     free(data);
     lks_comm_destroy(worker->comm);
     return NULL;
@@ -124,40 +177,64 @@ static void *run_rank(void *argument)
 
 static options_t parse_options(int argc, char **argv)
 {
-    options_t options = {.ranks = 2};
+    options_t options = {.launched = lks_comm_is_launched(), .most = 400 * MIB};
+    options.ranks = options.launched ? 1 : 2;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             options.json = true;
         } else if (strcmp(argv[i], "--ranks") == 0 && i + 1 < argc) {
             options.ranks = atoi(argv[++i]);
+        } else if (strcmp(argv[i], "--most") == 0 && i + 1 < argc) {
+            options.most = strtoul(argv[++i], NULL, 10);
         } else {
-            die("usage: bench_all_reduce [--json] [--ranks N]");
+            die("usage: bench_all_reduce [--json] [--ranks N] [--most BYTES]");
         }
     }
-    if (options.ranks < 1 || options.ranks > RANKS_MAX) {
-        die("--ranks is 1 to 64");
+    if (options.ranks < 1 || options.ranks > FLOOR_RANKS_MAX) {
+        die("--ranks is 1 to 8");
     }
     return options;
 }
 
+static void print_head(const options_t *options, bool floor)
+{
+    if (options->json) {
+        return;
+    }
+    (void)printf("# core-to-core round trip %.0f ns\n", floor_round_trip());
+    (void)printf("%12s %12s %8s %6s %5s %10s %7s %7s %6s%s\n", "size", "count", "type", "redop",
+                 "root", "time", "algbw", "busbw", "#wrong", floor ? "      floor  ratio" : "");
+    (void)printf("%12s %12s %8s %6s %5s %10s %7s %7s %6s%s\n", "(B)", "(elements)", "", "", "",
+                 "(us)", "(GB/s)", "(GB/s)", "", floor ? "       (us)" : "");
+}
+
 int main(int argc, char **argv)
 {
+    static floor_team_t team;
     options_t options = parse_options(argc, argv);
-    lks_comm_t *comms[RANKS_MAX];
-    worker_t workers[RANKS_MAX];
-    bench_must(lks_comm_create_local(options.ranks, NULL, comms));
-    if (!options.json) {
-        (void)printf("%5s %11s %11s %11s %11s %11s %7s\n", "ranks", "bytes", "us", "algbw GB/s",
-                     "busbw GB/s", "limit us", "ratio");
+    lks_comm_t *comms[FLOOR_RANKS_MAX];
+    worker_t workers[FLOOR_RANKS_MAX];
+    bool floor = !options.launched && options.ranks > 1;
+    team.ranks = options.ranks;
+    team.crowded = options.ranks > sysconf(_SC_NPROCESSORS_ONLN);
+    bench_must(options.launched ? lks_comm_create_mpi(options.ranks, NULL, comms)
+                                : lks_comm_create_local(options.ranks, NULL, comms));
+    bool speaks = lks_comm_rank(comms[0]) == 0;
+    if (speaks) {
+        print_head(&options, floor);
     }
     for (int i = 0; i < options.ranks; i++) {
-        workers[i] = (worker_t){.comm = comms[i], .options = &options};
+        workers[i] =
+            (worker_t){.comm = comms[i], .team = floor ? &team : NULL, .options = &options};
         if (pthread_create(&workers[i].thread, NULL, run_rank, &workers[i]) != 0) {
             die("cannot start a thread");
         }
     }
     for (int i = 0; i < options.ranks; i++) {
         (void)pthread_join(workers[i].thread, NULL);
+    }
+    if (speaks && !options.json) {
+        (void)printf("# core-to-core round trip %.0f ns\n", floor_round_trip());
     }
     return 0;
 }

@@ -617,9 +617,11 @@ static void end_late(lks_column_t *column)
 {
     const lks_fabric_t *fabric = column->fabric;
     size_t j = column->k > 0 ? column->k - 1 : 0;
-    for (int q = 0; q < fabric->process_count; q++) { /* messages that are here, but were not looked for yet */
+    for (int q = 0; q < fabric->process_count;
+         q++) { /* messages that are here, but were not looked for yet */
         bool come;
-        if (q != fabric->process && is_remote(column, q) && has_come(column, q, j, &come) != LKS_OK) {
+        if (q != fabric->process && is_remote(column, q) &&
+            has_come(column, q, j, &come) != LKS_OK) {
             break;
         }
     }

@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STAGE_BYTES 4096u
+#define STAGE_BYTES 2048u
 #define CACHE_LINE 64u
 
 typedef struct shared shared_t;

@@ -152,6 +152,26 @@ static void reduce_block(walk_t *walk)
     }
 }
 
+/* One source that is only copied, in one go. */
+static void copy_source(const walk_t *walk)
+{
+    const lks_reduction_t *reduction = walk->reduction;
+    const char *from = (const char *)reduction->sources[0] + reduction->first * walk->size_in;
+    for (int i = 0; i < reduction->target_count; i++) {
+        char *to = (char *)reduction->targets[i] + reduction->first * walk->size_out;
+        if (to != from) {
+            memcpy(to, from, reduction->count * walk->size_in);
+        }
+    }
+}
+
+static bool is_copy(const walk_t *walk)
+{
+    const lks_reduction_t *reduction = walk->reduction;
+    return reduction->source_count == 1 && !walk->converts_in && !walk->converts_out &&
+           !reduction->take && (reduction->op != LKS_REDUCE_AVG || reduction->partial_targets);
+}
+
 void lks_reduce(const lks_reduction_t *reduction)
 {
     _Alignas(64) unsigned char blocks[LEVELS][BLOCK_BYTES];
@@ -167,6 +187,10 @@ void lks_reduce(const lks_reduction_t *reduction)
         .converts_out = loops->store && !reduction->partial_targets,
         .blocks = blocks,
     };
+    if (is_copy(&walk)) {
+        copy_source(&walk);
+        return;
+    }
     size_t block = BLOCK_BYTES / partial, end = reduction->first + reduction->count;
     for (walk.first = reduction->first; walk.first < end; walk.first += walk.count) {
         size_t left = end - walk.first;

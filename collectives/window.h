@@ -10,7 +10,7 @@
 
 enum {
     LKS_WINDOW_SLOTS = 4,   /* chunks of one kind on their way at a time */
-    LKS_WINDOW_STAGE = 4096 /* bytes of a whole vector that travels in one piece */
+    LKS_WINDOW_STAGE = 2048 /* bytes of a whole vector that travels in one piece */
 };
 
 /** What a process tells the others of its node in one column, on cache lines of its own. */

@@ -169,11 +169,11 @@ lks_status_t reduce_a_million(lks_comm_t *comm, void *context)
 lks_status_t reduce_counts_around_the_stage(lks_comm_t *comm, void *context)
 {
     (void)context;
-    for (size_t count = 1020; count < 1062; count++) {
+    for (size_t count = 508; count < 550; count++) {
         trial_t trial = {.dtype = LKS_DTYPE_F32, .count = count, .seed = count};
         LKS_TRY(try_all_reduce(comm, &trial));
         trial.dtype = LKS_DTYPE_C128;
-        trial.count = count / 4; /* 4096 bytes are 256 of them */
+        trial.count = count / 4; /* 2048 bytes are 128 of them */
         LKS_TRY(try_all_reduce(comm, &trial));
     }
     return LKS_OK;
