@@ -1,11 +1,13 @@
 #!/bin/sh
 # mpi_trials.sh openmpi|mpich MPI_JOB - ranks in several processes: that they compute what they should, and how they end.
 set -u
-mpi=$1 job=$2
+mpi=$1
 launcher=mpirun.$mpi
 command -v "$launcher" >/dev/null || { echo "skipped: there is no $launcher"; exit 77; }
-out=$(mktemp) red=0
-trap 'rm -f "$out"' EXIT
+folder=$(mktemp -d) red=0
+trap 'rm -rf "$folder"' EXIT
+out=$folder/out job=$folder/mpi_job # a name that no other test's processes have
+ln -s "$2" "$job"
 case $mpi in
     openmpi) options="--allow-run-as-root --oversubscribe --bind-to none" ;;
     *) options= ;;
