@@ -39,7 +39,7 @@ typedef struct lks_replica_param {
     void *value;          /**< host memory, contiguous */
 } lks_replica_param_t;
 
-/** What happens to buffers at the beginning of a step. */
+/** What happens to buffers at the beginning of a step; of the first one where several accumulate. */
 typedef enum {
     LKS_BUFFERS_BROADCAST, /**< become rank 0's, as in DistributedDataParallel */
     LKS_BUFFERS_AVERAGE,   /**< floats become their mean over the ranks, the others rank 0's */

@@ -79,8 +79,9 @@ struct lks_grad_sync {
     lks_grad_sync_t **peers; /* (local_size): the ranks of this process */
     int64_t steps;           /* with synchronization */
     bool no_sync, rebuilt, fused, updating;
-    bool finding;              /* this step finds out which parameters are used */
-    bool *used;                /* (param_count), scratch */
+    bool goes_on; /* the last step was one without synchronization: the next belongs to it */
+    bool finding; /* this step finds out which parameters are used */
+    bool *used;   /* (param_count), scratch */
     lks_optim_update_t update; /* the numbers of this step, while `updating` */
     float scale;               /* of gradients on their way into an update */
     _Atomic double

@@ -331,9 +331,10 @@ lks_status_t lks_replica_begin(lks_replica_t *replica)
     for (size_t i = 0; i < sync->param_count; i++) {
         accumulating |= sync->params[i].pending;
     }
-    if (!sync->no_sync) {
+    if (!sync->goes_on) {
         LKS_TRY(lks_grad_sync_buffers(sync));
     }
+    sync->goes_on = sync->no_sync;
     if (sync->steps == 1 && !sync->rebuilt && !accumulating) {
         LKS_TRY(lks_grad_sync_rebuild(sync));
         lks_grad_sync_cut_pieces(sync);

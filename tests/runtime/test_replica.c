@@ -509,6 +509,36 @@ Test(replica, a_rank_that_stalls_in_backward_is_named)
 }
 
 Test(replica, options_are_checked)
+static lks_status_t accumulate_beside_buffers(lks_comm_t *comm, void *context)
+{
+    const plan_t *plan = context;
+    model_t *model = malloc(sizeof *model);
+    lks_replica_t *replica;
+    int rank = lks_comm_rank(comm);
+    model_init(model, rank);
+    LKS_TRY(lks_replica_create(comm, model->params, PARAMS, &plan->options, &replica));
+    for (int step = 0; step < 6; step++) {
+        bool sync = step % 3 == 2, first = step % 3 == 0;
+        float before = (float)(10 * step + rank);
+        model->value[STATS][0] = before;
+        lks_replica_set_sync(replica, sync);
+        LKS_TRY(lks_replica_begin(replica));
+        RANK_CHECK(model->value[STATS][0] == (first ? (float)(10 * step) : before),
+                   "step %d, rank %d: %g", step, rank, (double)model->value[STATS][0]);
+        LKS_TRY(backward(replica, plan, step));
+        LKS_TRY(lks_replica_finish(replica));
+    }
+    lks_replica_destroy(replica);
+    free(model);
+    return LKS_OK;
+}
+
+Test(replica, buffers_are_equal_where_an_accumulation_begins_and_not_before_its_end)
+{
+    plan_t plan = plan_of(LKS_OPTIM_SGD);
+    run_ranks_ok(3, accumulate_beside_buffers, &plan);
+}
+
 {
     lks_comm_t *comm;
     lks_replica_t *replica;
