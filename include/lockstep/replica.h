@@ -54,7 +54,8 @@ typedef struct lks_replica_options {
     /** Parameters without a gradient in a step are an error that names them; if set, they count as zero instead, and those
      *  that no rank used are not updated. Waits for all buckets before the update. false */
     bool find_unused;
-    /** The same parameters get gradients in every step: which ones are unused is found out in the first. false */
+    /** The same parameters get gradients in every step: which ones are unused is found out in the first, also without
+     *  find_unused. false */
     bool static_graph;
     double
         clip_norm; /**< largest 2-norm of all gradients together (torch.nn.utils.clip_grad_norm_); 0: none */

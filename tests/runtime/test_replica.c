@@ -329,6 +329,21 @@ Test(replica, parameters_that_no_rank_uses_are_not_updated)
 
 static lks_status_t leave_out(lks_comm_t *comm, void *context)
 {
+Test(replica, a_static_graph_alone_finds_what_is_unused)
+{
+    plan_t plan = plan_of(LKS_OPTIM_ADAM);
+    plan.options.static_graph = true;
+    check(plan);
+    plan.unused = 2;
+    plan.unused_above = 0;
+    check(plan);
+    plan.unused_above = RANKS_MAX;
+    check(plan);
+    plan.own_update = true;
+    plan.optim = lks_optim_config_default(LKS_OPTIM_SGD);
+    check(plan);
+}
+
     plan_t plan = *(plan_t *)context;
     model_t *model = malloc(sizeof *model);
     lks_replica_t *replica;
