@@ -52,7 +52,8 @@ typedef struct lks_replica_options {
     lks_reduce_op_t reduce;    /**< AVG, as in DistributedDataParallel, or SUM */
     lks_buffer_mode_t buffers; /**< BROADCAST */
     /** Parameters without a gradient in a step are an error that names them; if set, they count as zero instead, and those
-     *  that no rank used are not updated. Waits for all buckets before the update. false */
+     *  that no rank used are not updated: they keep value and state, and their count of steps stays behind (for Adam's
+     *  bias correction; a checkpoint has one count for all). Waits for all buckets before the update. false */
     bool find_unused;
     /** The same parameters get gradients in every step: which ones are unused is found out in the first, also without
      *  find_unused. false */

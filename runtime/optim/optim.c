@@ -200,6 +200,12 @@ void lks_optim_begin(lks_optim_t *optim, lks_optim_update_t *update)
     optim->primed = optim->primed || (states > 0 && optim->count > 0);
 }
 
+void lks_optim_skip(const lks_optim_t *optim, int64_t skipped, lks_optim_update_t *update)
+{
+    int64_t step = optim->steps > skipped ? optim->steps - skipped : 1;
+    optim->ops->prepare(&optim->config, step, step == 1, update);
+}
+
 void lks_optim_apply(const lks_optim_t *optim, const lks_kernels_t *kernels,
                      const lks_optim_update_t *update, float *value, const float *grad,
                      size_t state, size_t count)

@@ -52,6 +52,8 @@ void lks_optim_share_state(lks_optim_t *optim, const lks_optim_t *other);
 /** A step in parts: begin counts it and fills in the numbers and the states; apply, from any thread, updates
  *  value[0..count) from grad, `state` being the place of the first in the flat states. */
 void lks_optim_begin(lks_optim_t *optim, lks_optim_update_t *update);
+/** After begin, for values that had no part in `skipped` of the steps: their own count is less by so many. */
+void lks_optim_skip(const lks_optim_t *optim, int64_t skipped, lks_optim_update_t *update);
 void lks_optim_apply(const lks_optim_t *optim, const lks_kernels_t *kernels,
                      const lks_optim_update_t *update, float *value, const float *grad,
                      size_t state, size_t count);

@@ -31,8 +31,9 @@ typedef struct lks_sync_param {
     bool pending;      /* has something accumulated */
     bool ready;        /* in this step */
     bool used;         /* in this step, by any rank (find_unused) */
-    bool absent;       /* static graph: this rank never has a gradient for it */
-    bool dead;         /* static graph: nor has any other */
+    int64_t skipped; /* steps that no rank used it in: the optimizer counts them, but not for it */
+    bool absent;     /* static graph: this rank never has a gradient for it */
+    bool dead;       /* static graph: nor has any other */
 } lks_sync_param_t;
 
 /** A run of a bucket whose values are contiguous, too. */

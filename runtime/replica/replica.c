@@ -461,6 +461,9 @@ lks_status_t lks_replica_clip_norm(lks_replica_t *replica, double max_norm, doub
 
 lks_status_t lks_replica_broadcast(lks_replica_t *replica)
 {
+    for (size_t i = 0; i < replica->sync->param_count; i++) {
+        replica->sync->params[i].skipped = 0; /* a state that was loaded has one count of steps */
+    }
     LKS_TRY(lks_grad_sync_broadcast_values(replica->sync));
     return lks_grad_sync_share_optim(replica->sync);
 }

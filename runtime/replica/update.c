@@ -36,7 +36,11 @@ static void update_run(const lks_grad_sync_t *sync, size_t piece, size_t skip, s
     const lks_sync_piece_t *run = &sync->pieces[piece];
     const lks_replica_t *replica = sync->replica;
     float *value = (float *)run->value + skip;
-    lks_optim_apply(replica->optim, sync->kernels, &sync->update, value,
+    lks_optim_update_t update = sync->update;
+    if (sync->params[run->param].skipped > 0) {
+        lks_optim_skip(replica->optim, sync->params[run->param].skipped, &update);
+    }
+    lks_optim_apply(replica->optim, sync->kernels, &update, value,
                     adjusted(sync, grad, count, block), run->state + skip, count);
     for (int i = 0; i < replica->comm->local_size; i++) {
         const lks_grad_sync_t *peer = sync->peers[i];

@@ -54,6 +54,7 @@ typedef struct plan {
     int micro;         /* steps without synchronization before each one with it */
     int unused;        /* parameter that only ranks above `unused_above` use; PARAMS: none */
     int unused_above;  /* RANKS_MAX: nobody */
+    int rests;         /* every so many steps all ranks use it after all; 0: they do not */
     int order[PARAMS]; /* of the gradients */
     int steps;
 } plan_t;
@@ -69,9 +70,11 @@ static plan_t plan_of(lks_optim_kind_t kind)
     return plan;
 }
 
-static bool uses(const plan_t *plan, int rank, int p)
+/* `step` counts each with synchronization ten times. */
+static bool uses(const plan_t *plan, int step, int rank, int p)
 {
-    return p != STATS && (p != plan->unused || rank > plan->unused_above);
+    bool works = plan->rests > 0 && step / 10 % plan->rests == plan->rests - 1;
+    return p != STATS && (p != plan->unused || rank > plan->unused_above || works);
 }
 
 /* --- what must come out, by one process in float64 ---------------------------------------------- */
@@ -79,6 +82,7 @@ static bool uses(const plan_t *plan, int rank, int p)
 typedef struct truth {
     double value[PARAMS][MOST], grad[PARAMS][MOST], m[PARAMS][MOST], v[PARAMS][MOST];
     bool used[PARAMS];
+    int updates[PARAMS];
 } truth_t;
 
 static void reduce_truth(truth_t *truth, const plan_t *plan, int ranks, int step)
@@ -89,7 +93,7 @@ static void reduce_truth(truth_t *truth, const plan_t *plan, int ranks, int step
         for (size_t i = 0; i < numel(p); i++) {
             double sum = 0;
             for (int rank = 0; rank < ranks; rank++) {
-                for (int k = 0; k <= plan->micro && uses(plan, rank, p); k++) {
+                for (int k = 0; k <= plan->micro && uses(plan, step * 10, rank, p); k++) {
                     sum += (double)made_up_grad(step * 10 + k, rank, p, i);
                     truth->used[p] = true;
                 }
@@ -109,21 +113,21 @@ static void reduce_truth(truth_t *truth, const plan_t *plan, int ranks, int step
     }
 }
 
-static void update_truth(truth_t *truth, const plan_t *plan, int step)
+static void update_truth(truth_t *truth, const plan_t *plan)
 {
     const lks_optim_config_t *o = &plan->optim;
     for (int p = 0; p < PARAMS; p++) {
+        int update = truth->updates[p] += truth->used[p];
         for (size_t i = 0; i < numel(p) && truth->used[p]; i++) {
             double g = truth->grad[p][i], *m = &truth->m[p][i], *v = &truth->v[p][i];
             if (o->kind == LKS_OPTIM_SGD) {
-                *m = o->momentum * *m + g;
+                *m = update == 1 ? g : o->momentum * *m + (1 - o->dampening) * g;
                 truth->value[p][i] -= o->lr * *m;
                 continue;
             }
             *m = o->beta1 * *m + (1 - o->beta1) * g;
             *v = o->beta2 * *v + (1 - o->beta2) * g * g;
-            double mean = *m / (1 - pow(o->beta1, step + 1)),
-                   var = *v / (1 - pow(o->beta2, step + 1));
+            double mean = *m / (1 - pow(o->beta1, update)), var = *v / (1 - pow(o->beta2, update));
             truth->value[p][i] -= o->lr * mean / (sqrt(var) + o->eps);
         }
     }
@@ -141,7 +145,7 @@ static truth_t *tell_truth(const plan_t *plan, int ranks)
     }
     for (int step = 0; step < plan->steps; step++) {
         reduce_truth(truth, plan, ranks, step);
-        update_truth(truth, plan, step);
+        update_truth(truth, plan);
     }
     return truth;
 }
@@ -152,7 +156,7 @@ static lks_status_t backward(lks_replica_t *replica, const plan_t *plan, int ste
 {
     for (int k = 0; k < PARAMS; k++) {
         int p = plan->order[k];
-        if (!uses(plan, replica->rank, p)) {
+        if (!uses(plan, step, replica->rank, p)) {
             continue;
         }
         float *grad = lks_replica_grad(replica, (size_t)p);
@@ -325,10 +329,20 @@ Test(replica, parameters_that_no_rank_uses_are_not_updated)
     }
 }
 
-/* --- mistakes ----------------------------------------------------------------------------------- */
-
-static lks_status_t leave_out(lks_comm_t *comm, void *context)
+Test(replica, steps_are_counted_for_each_parameter_that_may_be_unused)
 {
+    plan_t plan = plan_of(LKS_OPTIM_ADAM);
+    plan.options.find_unused = true;
+    plan.unused = 2;
+    plan.unused_above = RANKS_MAX;
+    plan.rests = 3; /* steps 2 and 5 use it */
+    check(plan);
+    plan.optim = lks_optim_config_default(LKS_OPTIM_SGD);
+    plan.optim.momentum = 0.9;
+    plan.optim.dampening = 0.5;
+    check(plan);
+}
+
 Test(replica, a_static_graph_alone_finds_what_is_unused)
 {
     plan_t plan = plan_of(LKS_OPTIM_ADAM);
@@ -344,6 +358,10 @@ Test(replica, a_static_graph_alone_finds_what_is_unused)
     check(plan);
 }
 
+/* --- mistakes ----------------------------------------------------------------------------------- */
+
+static lks_status_t leave_out(lks_comm_t *comm, void *context)
+{
     plan_t plan = *(plan_t *)context;
     model_t *model = malloc(sizeof *model);
     lks_replica_t *replica;
@@ -491,6 +509,36 @@ Test(replica, buffers_are_broadcast_averaged_or_left)
     }
 }
 
+static lks_status_t accumulate_beside_buffers(lks_comm_t *comm, void *context)
+{
+    const plan_t *plan = context;
+    model_t *model = malloc(sizeof *model);
+    lks_replica_t *replica;
+    int rank = lks_comm_rank(comm);
+    model_init(model, rank);
+    LKS_TRY(lks_replica_create(comm, model->params, PARAMS, &plan->options, &replica));
+    for (int step = 0; step < 6; step++) {
+        bool sync = step % 3 == 2, first = step % 3 == 0;
+        float before = (float)(10 * step + rank);
+        model->value[STATS][0] = before;
+        lks_replica_set_sync(replica, sync);
+        LKS_TRY(lks_replica_begin(replica));
+        RANK_CHECK(model->value[STATS][0] == (first ? (float)(10 * step) : before),
+                   "step %d, rank %d: %g", step, rank, (double)model->value[STATS][0]);
+        LKS_TRY(backward(replica, plan, step));
+        LKS_TRY(lks_replica_finish(replica));
+    }
+    lks_replica_destroy(replica);
+    free(model);
+    return LKS_OK;
+}
+
+Test(replica, buffers_are_equal_where_an_accumulation_begins_and_not_before_its_end)
+{
+    plan_t plan = plan_of(LKS_OPTIM_SGD);
+    run_ranks_ok(3, accumulate_beside_buffers, &plan);
+}
+
 static lks_status_t stall_in_backward(lks_comm_t *comm, void *context)
 {
     const plan_t *plan = context;
@@ -524,36 +572,6 @@ Test(replica, a_rank_that_stalls_in_backward_is_named)
 }
 
 Test(replica, options_are_checked)
-static lks_status_t accumulate_beside_buffers(lks_comm_t *comm, void *context)
-{
-    const plan_t *plan = context;
-    model_t *model = malloc(sizeof *model);
-    lks_replica_t *replica;
-    int rank = lks_comm_rank(comm);
-    model_init(model, rank);
-    LKS_TRY(lks_replica_create(comm, model->params, PARAMS, &plan->options, &replica));
-    for (int step = 0; step < 6; step++) {
-        bool sync = step % 3 == 2, first = step % 3 == 0;
-        float before = (float)(10 * step + rank);
-        model->value[STATS][0] = before;
-        lks_replica_set_sync(replica, sync);
-        LKS_TRY(lks_replica_begin(replica));
-        RANK_CHECK(model->value[STATS][0] == (first ? (float)(10 * step) : before),
-                   "step %d, rank %d: %g", step, rank, (double)model->value[STATS][0]);
-        LKS_TRY(backward(replica, plan, step));
-        LKS_TRY(lks_replica_finish(replica));
-    }
-    lks_replica_destroy(replica);
-    free(model);
-    return LKS_OK;
-}
-
-Test(replica, buffers_are_equal_where_an_accumulation_begins_and_not_before_its_end)
-{
-    plan_t plan = plan_of(LKS_OPTIM_SGD);
-    run_ranks_ok(3, accumulate_beside_buffers, &plan);
-}
-
 {
     lks_comm_t *comm;
     lks_replica_t *replica;
