@@ -14,7 +14,8 @@ target_compile_definitions(lockstep_flags INTERFACE _GNU_SOURCE)
 # -ffp-contract=off: the same source gives the same bits whatever the compiler fuses; kernels that want a
 # fused multiply-add ask for it in their own files.
 target_compile_options(lockstep_flags INTERFACE
-    -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+    -Wall -Wextra -Wpedantic -Wconversion
+    "$<$<COMPILE_LANGUAGE:C>:-Wshadow;-Wstrict-prototypes;-Wmissing-prototypes>"
     -fvisibility=hidden -fno-semantic-interposition -fno-strict-aliasing -ffp-contract=off
     $<$<BOOL:${LOCKSTEP_WERROR}>:-Werror>)
 
