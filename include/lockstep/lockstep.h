@@ -10,6 +10,7 @@
 #include <lockstep/device.h>
 #include <lockstep/dtype.h>
 #include <lockstep/exec.h>
+#include <lockstep/grad_scaler.h>
 #include <lockstep/log.h>
 #include <lockstep/lr_scheduler.h>
 #include <lockstep/module.h>
