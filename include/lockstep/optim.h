@@ -2,6 +2,8 @@
 /* optim.h - optimizers, with PyTorch's update rules, defaults and state names.
  * Sources: torch.optim.SGD, Adam, AdamW (the documentation's algorithms; 1.13 and later agree).
  * Moments are float32 as the parameters; hyper-parameters and bias corrections are computed in float64.
+ * Parameters stored as float16 or bfloat16 have float32 master values, which a step updates and then rounds: an update
+ * too small for 16 bits is not lost. They begin as the parameters' values.
  * The state lies in one block per name, laid out as the module's flat values, so that a step is one pass.
  * Threads: an optimizer belongs to its replica's thread. */
 #ifndef LOCKSTEP_OPTIM_H
@@ -40,7 +42,8 @@ LKS_API LKS_NODISCARD lks_status_t lks_optim_config_check(const lks_optim_config
 
 typedef struct lks_optim lks_optim_t;
 
-/** An optimizer over all parameters of `module` (borrowed, materialized, outlives it).
+/** An optimizer over all parameters of `module` (borrowed, materialized, outlives it), whose values are the first master
+ *  values of parameters of 16 bits.
  *  Errors: INVALID_ARG (a hyper-parameter out of PyTorch's range, or not finite; the sentence names it),
  *  NO_MEMORY. */
 LKS_API LKS_NODISCARD lks_status_t lks_optim_create(const lks_optim_config_t *config,
@@ -65,6 +68,10 @@ LKS_API const char *lks_optim_state_name(const lks_optim_t *optim, size_t state)
 LKS_API lks_tensor_t lks_optim_state(const lks_optim_t *optim, size_t state, size_t param);
 /** All parameters' state `state` in the layout of lks_module_flat_values. Borrowed. */
 LKS_API lks_tensor_t lks_optim_flat_state(const lks_optim_t *optim, size_t state);
+
+/** Master values of parameter `param`, as a view with its shape; no tensor where it is float32 and has none, or a buffer.
+ *  Borrowed. Who changes a parameter's value sets its masters, too, or the next step goes on from the old ones. */
+LKS_API lks_tensor_t lks_optim_master(const lks_optim_t *optim, size_t param);
 
 /** After a checkpoint's state was copied in: the steps it was taken at. 0 makes the next step a first one,
  *  which takes the states for unwritten; they are not touched here. */

@@ -19,12 +19,18 @@
  * Update: an optimizer of ours updates a bucket as it arrives, each rank a part of it for all ranks of its process, whose
  *     values and states are one memory. With clipping, or parameters that may be unused, all buckets arrive first.
  *     So a parameter's value may change once its gradient is ready on all ranks: report it after its last use.
+ * Mixed precision: parameters may be float16 or bfloat16, and so are their gradients then. An optimizer of ours keeps
+ *     float32 master values of them beside its states, once per process; it updates these and rounds them to the values of
+ *     every replica. With a loss scaler, which float16 wants, multiply the gradient of the loss by
+ *     lks_replica_loss_scale; lks_replica_step divides by it, and leaves everything as it is if a gradient of any rank is
+ *     infinite or NaN. All buckets arrive first, then.
  * Failure: a rank that fails, disagrees or stays away ends the job: ABORTED on every rank, with the reason.
  * Threads: a replica belongs to the thread of its rank. */
 #ifndef LOCKSTEP_REPLICA_H
 #define LOCKSTEP_REPLICA_H
 
 #include <lockstep/comm.h>
+#include <lockstep/grad_scaler.h>
 #include <lockstep/optim.h>
 
 LKS_BEGIN_DECLS
@@ -33,7 +39,9 @@ LKS_BEGIN_DECLS
 typedef struct lks_replica_param {
     const char *name;
     lks_param_kind_t kind; /**< a buffer (running statistics, say) has no gradient */
-    lks_dtype_t dtype;     /**< of the value and of the gradient; parameters: a float */
+    lks_dtype_t
+        dtype; /**< of the value and of the gradient; parameters: a float, with an optimizer of
+                              ours not float64 */
     int ndim;
     const int64_t *shape; /**< (ndim) */
     void *value;          /**< host memory, contiguous */
@@ -64,6 +72,9 @@ typedef struct lks_replica_options {
     bool
         measure_norm; /**< lks_replica_grad_norm has every step's; with clip_norm it does anyway. false */
     const lks_optim_config_t *optim; /**< NULL: the caller updates */
+    /** The loss scale to begin with, copied; NULL: none. Needs `optim`: who updates, unscales. Clipping and norms are of
+     *  unscaled gradients. */
+    const lks_grad_scaler_t *grad_scaler;
 } lks_replica_options_t;
 
 LKS_API lks_replica_options_t lks_replica_options_default(void);
@@ -83,7 +94,7 @@ typedef struct lks_replica {
 
 /** Called by all ranks of `comm` (borrowed) with the same parameters in the same order: names, kinds, dtypes and shapes
  *  are compared, and values and buffers become rank 0's. `options` may be NULL.
- *  Errors: INVALID_ARG (an option; a parameter that is no float), UNSUPPORTED (our optimizers update float32),
+ *  Errors: INVALID_ARG (an option; a parameter that is no float), UNSUPPORTED (our optimizers do not update float64),
  *  ABORTED (ranks differ: the sentence names the first difference), NO_MEMORY. */
 LKS_API LKS_NODISCARD lks_status_t lks_replica_create(lks_comm_t *comm,
                                                       const lks_replica_param_t *params,
@@ -115,7 +126,9 @@ LKS_API void lks_replica_set_sync(lks_replica_t *replica, bool sync);
  *  Errors: INVALID_ARG (gradients missing: the sentence names them; ABORTED on the other ranks), ABORTED. */
 LKS_API LKS_NODISCARD lks_status_t lks_replica_finish(lks_replica_t *replica);
 
-/** finish, clipping and the optimizer's update. Errors: as finish; INVALID_ARG (no optimizer). */
+/** finish, unscaling, clipping and the optimizer's update. With a loss scaler, a step whose gradients are not all finite
+ *  is skipped by all ranks alike: neither parameters nor optimizer know of it, and the scale is reduced.
+ *  Errors: as finish; INVALID_ARG (no optimizer). */
 LKS_API LKS_NODISCARD lks_status_t lks_replica_step(lks_replica_t *replica);
 
 /** Scales all gradients, after finish, so that their 2-norm is at most `max_norm`; `norm` gets what it was (may be
@@ -127,7 +140,18 @@ LKS_API LKS_NODISCARD lks_status_t lks_replica_clip_norm(lks_replica_t *replica,
  *  rank. NaN if it was not measured. */
 LKS_API double lks_replica_grad_norm(const lks_replica_t *replica);
 
-/** Copies rank 0's parameters, buffers and optimizer state to all ranks. Called by all. Errors: ABORTED. */
+/** What to multiply the gradient of the loss by, until the next lks_replica_step; 1 without a loss scaler. */
+LKS_API double lks_replica_loss_scale(const lks_replica_t *replica);
+
+/** The loss scaler's state, for checkpoints: to be read, or to be written on rank 0 before lks_replica_broadcast. NULL
+ *  without one. Borrowed. */
+LKS_API lks_grad_scaler_t *lks_replica_grad_scaler(lks_replica_t *replica);
+
+/** Steps that this replica skipped. */
+LKS_API int64_t lks_replica_skipped_steps(const lks_replica_t *replica);
+
+/** Copies rank 0's parameters, buffers, optimizer state, master values and loss scale to all ranks. Called by all.
+ *  Errors: ABORTED. */
 LKS_API LKS_NODISCARD lks_status_t lks_replica_broadcast(lks_replica_t *replica);
 
 LKS_END_DECLS

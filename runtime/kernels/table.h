@@ -7,9 +7,7 @@
 #ifndef LOCKSTEP_RUNTIME_KERNELS_TABLE_H
 #define LOCKSTEP_RUNTIME_KERNELS_TABLE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <lockstep/dtype.h>
 
 /** One SGD update; formulas of torch.optim.SGD. All scalars already rounded to float32. */
 typedef struct lks_sgd_args {
@@ -135,7 +133,27 @@ typedef struct lks_kernels {
     /* max_square: amsgrad's running maximum of exp_avg_sq, or NULL. */
     void (*adam)(float *value, const float *grad, float *exp_avg, float *exp_avg_sq,
                  float *max_square, size_t count, const lks_adam_args_t *args);
+
+    /* 16-bit floats to float32 and back; lks_kernels_widen and _narrow choose. */
+    void (*load_f16)(void *numbers, const void *elements, size_t count);
+    void (*load_bf16)(void *numbers, const void *elements, size_t count);
+    void (*store_f16)(void *elements, const void *numbers, size_t count);
+    void (*store_bf16)(void *elements, const void *numbers, size_t count);
 } lks_kernels_t;
+
+/** to[i] = from[i], elements of `dtype`, which is float16 or bfloat16. */
+static inline void lks_kernels_widen(const lks_kernels_t *kernels, lks_dtype_t dtype, float *to,
+                                     const void *from, size_t count)
+{
+    (dtype == LKS_DTYPE_F16 ? kernels->load_f16 : kernels->load_bf16)(to, from, count);
+}
+
+/** The way back: to nearest, ties to even. */
+static inline void lks_kernels_narrow(const lks_kernels_t *kernels, lks_dtype_t dtype, void *to,
+                                      const float *from, size_t count)
+{
+    (dtype == LKS_DTYPE_F16 ? kernels->store_f16 : kernels->store_bf16)(to, from, count);
+}
 
 extern const lks_kernels_t lks_kernels_baseline, lks_kernels_v3, lks_kernels_v4;
 

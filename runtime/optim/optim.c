@@ -16,6 +16,7 @@ struct lks_optim {
     lks_optim_config_t config;
     lks_device_t *device;       /* where the states are */
     lks_tensor_t *layout;       /* of each parameter in the flat blocks; ndim -1 for a buffer */
+    lks_tensor_t master;        /* flat float32 values of parameters of 16 bits; no tensor: none */
     lks_tensor_t values, grads; /* the module's, flat; no tensor without one */
     size_t count;               /* elements of each block */
     size_t state_count;
@@ -79,23 +80,44 @@ lks_status_t lks_optim_config_check(const lks_optim_config_t *config)
     return kinds[config->kind]->check(config);
 }
 
+/* A flat block of zeros; none for no elements. */
+static lks_status_t new_block(const lks_optim_t *optim, lks_tensor_t *block)
+{
+    const int64_t shape[] = {(int64_t)optim->count};
+    if (optim->count == 0) {
+        return LKS_OK;
+    }
+    LKS_TRY(lks_tensor_create(optim->device, LKS_DTYPE_F32, 1, shape, block));
+    lks_status_t status =
+        lks_device_fill(optim->device, lks_tensor_data(block), 0, lks_tensor_nbytes(block), NULL);
+    if (status != LKS_OK) {
+        lks_tensor_release(block);
+    }
+    return status;
+}
+
 /* Adds the states that `config` needs and the optimizer does not have yet, as zeros. */
 static lks_status_t grow_state(lks_optim_t *optim, const lks_optim_config_t *config)
 {
     size_t wanted = optim->ops->state_count(config);
     while (optim->state_count < wanted) {
-        lks_tensor_t *state = &optim->state[optim->state_count];
-        if (optim->count > 0) {
-            const int64_t shape[] = {(int64_t)optim->count};
-            LKS_TRY(lks_tensor_create(optim->device, LKS_DTYPE_F32, 1, shape, state));
-            lks_status_t status = lks_device_fill(optim->device, lks_tensor_data(state), 0,
-                                                  lks_tensor_nbytes(state), NULL);
-            if (status != LKS_OK) {
-                lks_tensor_release(state);
-                return status;
-            }
-        }
+        LKS_TRY(new_block(optim, &optim->state[optim->state_count]));
         optim->state_count++;
+    }
+    return LKS_OK;
+}
+
+static bool has_master(const lks_tensor_t *layout)
+{
+    return layout->ndim >= 0 && layout->dtype != LKS_DTYPE_F32;
+}
+
+static lks_status_t make_master(lks_optim_t *optim, size_t params)
+{
+    for (size_t i = 0; i < params; i++) {
+        if (has_master(&optim->layout[i])) {
+            return new_block(optim, &optim->master);
+        }
     }
     return LKS_OK;
 }
@@ -121,6 +143,9 @@ lks_status_t lks_optim_create_flat(const lks_optim_config_t *config, lks_device_
                            .layout = copy,
                            .count = count};
     lks_status_t status = grow_state(optim, config);
+    if (status == LKS_OK) {
+        status = make_master(optim, params);
+    }
     if (status != LKS_OK) {
         lks_optim_destroy(optim);
         return status;
@@ -152,27 +177,36 @@ lks_status_t lks_optim_create(const lks_optim_config_t *config, lks_module_t *mo
         count = (size_t)lks_tensor_numel(&values);
         device = lks_storage_device(values.storage);
     }
-    lks_status_t status = lks_optim_create_flat(config, device, layout, params, count, out);
+    lks_optim_t *optim;
+    lks_status_t status = lks_optim_create_flat(config, device, layout, params, count, &optim);
     free(layout);
-    if (status == LKS_OK) {
-        (*out)->values = values;
-        (*out)->grads = lks_module_flat_grads(module);
+    LKS_TRY(status);
+    optim->values = values;
+    optim->grads = lks_module_flat_grads(module);
+    if (optim->master.storage) {
+        lks_kernels_widen(lks_kernels_get(), values.dtype, lks_tensor_data(&optim->master),
+                          lks_tensor_data(&values), count);
     }
-    return status;
+    *out = optim;
+    return LKS_OK;
+}
+
+static void share_block(lks_tensor_t *block, const lks_tensor_t *other)
+{
+    lks_tensor_t before = *block;
+    *block = *other;
+    if (block->storage) {
+        lks_storage_retain(block->storage);
+    }
+    lks_tensor_release(&before);
 }
 
 void lks_optim_share_state(lks_optim_t *optim, const lks_optim_t *other)
 {
     for (size_t i = 0; i < other->state_count; i++) {
-        lks_tensor_t before = optim->state[i];
-        optim->state[i] = other->state[i];
-        if (optim->state[i].storage) {
-            lks_storage_retain(optim->state[i].storage);
-        }
-        if (i < optim->state_count && before.storage) {
-            lks_storage_release(before.storage);
-        }
+        share_block(&optim->state[i], &other->state[i]);
     }
+    share_block(&optim->master, &other->master);
     optim->state_count = other->state_count;
 }
 
@@ -184,6 +218,7 @@ void lks_optim_destroy(lks_optim_t *optim)
     for (size_t i = 0; i < optim->state_count; i++) {
         lks_tensor_release(&optim->state[i]);
     }
+    lks_tensor_release(&optim->master);
     free(optim->layout);
     free(optim);
 }
@@ -207,17 +242,21 @@ void lks_optim_skip(const lks_optim_t *optim, int64_t skipped, lks_optim_update_
 }
 
 void lks_optim_apply(const lks_optim_t *optim, const lks_kernels_t *kernels,
-                     const lks_optim_update_t *update, float *value, const float *grad,
-                     size_t state, size_t count)
+                     const lks_optim_update_t *update, lks_dtype_t dtype, void *value,
+                     const float *grad, size_t state, size_t count)
 {
+    bool rounds = dtype != LKS_DTYPE_F32;
     lks_optim_update_t part = *update;
-    part.value = value;
+    part.value = rounds ? (float *)lks_tensor_data(&optim->master) + state : value;
     part.grad = grad;
     part.count = count;
     for (size_t i = 0; i < LKS_OPTIM_STATES_MAX; i++) {
         part.state[i] = update->state[i] ? update->state[i] + state : NULL;
     }
     optim->ops->run(kernels, &part, 0, count);
+    if (rounds) {
+        lks_kernels_narrow(kernels, dtype, value, part.value, count);
+    }
 }
 
 typedef struct step {
@@ -233,8 +272,25 @@ static void run_part(void *context, size_t index, size_t threads)
     lks_part_t part = lks_exec_part(step->update.count, CACHE_LINE, index, threads);
     float *values = lks_tensor_data(&step->optim->values);
     const float *grads = lks_tensor_data(&step->optim->grads);
-    lks_optim_apply(step->optim, step->kernels, &step->update, values + part.begin,
+    lks_optim_apply(step->optim, step->kernels, &step->update, LKS_DTYPE_F32, values + part.begin,
                     grads + part.begin, part.begin, part.end - part.begin);
+}
+
+static void run_part_16(void *context, size_t index, size_t threads)
+{
+    enum { BLOCK = 1024 }; /* floats: stays in the first-level cache */
+    float block[BLOCK];
+    const step_t *step = context;
+    lks_dtype_t dtype = step->optim->values.dtype;
+    lks_part_t part = lks_exec_part(step->update.count, BLOCK, index, threads);
+    uint16_t *values = lks_tensor_data(&step->optim->values);
+    const uint16_t *grads = lks_tensor_data(&step->optim->grads);
+    for (size_t at = part.begin; at < part.end; at += BLOCK) {
+        size_t count = part.end - at < BLOCK ? part.end - at : BLOCK;
+        lks_kernels_widen(step->kernels, dtype, block, grads + at, count);
+        lks_optim_apply(step->optim, step->kernels, &step->update, dtype, values + at, block, at,
+                        count);
+    }
 }
 
 lks_status_t lks_optim_step(lks_optim_t *optim, lks_exec_t *exec)
@@ -244,7 +300,8 @@ lks_status_t lks_optim_step(lks_optim_t *optim, lks_exec_t *exec)
     if (optim->count > 0) {
         /* Each state and the value is read and written, the gradient read. */
         size_t states = optim->ops->state_count(&optim->config);
-        lks_exec_run(exec, optim->count * sizeof(float) * (2 * states + 3), run_part, &step);
+        lks_exec_run(exec, optim->count * sizeof(float) * (2 * states + 3),
+                     optim->master.storage ? run_part_16 : run_part, &step);
     }
     return LKS_OK;
 }
@@ -274,15 +331,30 @@ const char *lks_optim_state_name(const lks_optim_t *optim, size_t state)
     return optim->ops->state_names[state];
 }
 
+static lks_tensor_t view_of(const lks_optim_t *optim, const lks_tensor_t *block, size_t param)
+{
+    lks_tensor_t view = optim->layout[param];
+    view.storage = block->storage;
+    view.dtype = LKS_DTYPE_F32;
+    view.offset += block->offset;
+    return view;
+}
+
 lks_tensor_t lks_optim_state(const lks_optim_t *optim, size_t state, size_t param)
 {
-    lks_tensor_t view = {0};
-    if (optim->layout[param].ndim >= 0) {
-        view = optim->layout[param];
-        view.storage = optim->state[state].storage;
-        view.offset += optim->state[state].offset;
-    }
-    return view;
+    lks_tensor_t none = {0};
+    return optim->layout[param].ndim >= 0 ? view_of(optim, &optim->state[state], param) : none;
+}
+
+lks_tensor_t lks_optim_master(const lks_optim_t *optim, size_t param)
+{
+    lks_tensor_t none = {0};
+    return has_master(&optim->layout[param]) ? view_of(optim, &optim->master, param) : none;
+}
+
+lks_tensor_t lks_optim_flat_master(const lks_optim_t *optim)
+{
+    return optim->master;
 }
 
 lks_tensor_t lks_optim_flat_state(const lks_optim_t *optim, size_t state)

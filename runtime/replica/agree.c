@@ -144,14 +144,26 @@ lks_status_t lks_grad_sync_buffers(lks_grad_sync_t *sync)
 
 /* --- the optimizer's state ---------------------------------------------------------------------- */
 
-/* One rank of each process passes the state itself, the others something to write on. */
-static lks_status_t broadcast_state(lks_grad_sync_t *sync, size_t state, float *scratch)
+void lks_grad_sync_start_masters(lks_grad_sync_t *sync)
+{
+    const lks_optim_t *optim = sync->replica->optim;
+    for (size_t i = 0; i < sync->param_count && optim; i++) {
+        const lks_sync_param_t *param = &sync->params[i];
+        lks_tensor_t master = lks_optim_master(optim, i);
+        if (master.storage) {
+            lks_kernels_widen(sync->kernels, param->dtype, lks_tensor_data(&master), param->value,
+                              param->count);
+        }
+    }
+}
+
+/* One rank of each process passes a block of the state itself, the others something to write on. */
+static lks_status_t broadcast_state(lks_grad_sync_t *sync, lks_tensor_t block, float *scratch)
 {
     enum { CHUNK = 1 << 18 };
     lks_comm_t *comm = sync->replica->comm;
-    lks_tensor_t block = lks_optim_flat_state(sync->replica->optim, state);
     float *data = block.storage ? lks_tensor_data(&block) : NULL;
-    for (size_t at = 0; at < sync->state_count; at += CHUNK) {
+    for (size_t at = 0; at < sync->state_count && block.storage; at += CHUNK) {
         size_t count = sync->state_count - at < CHUNK ? sync->state_count - at : CHUNK;
         float *buffer = comm->rank == comm->local_first ? data + at : scratch;
         LKS_TRY(lks_comm_broadcast(comm, buffer, count, LKS_DTYPE_F32, 0, NULL));
@@ -168,7 +180,10 @@ static lks_status_t broadcast_states(lks_grad_sync_t *sync)
     }
     lks_status_t status = LKS_OK;
     for (size_t i = 0; i < lks_optim_state_count(optim) && status == LKS_OK; i++) {
-        status = broadcast_state(sync, i, scratch);
+        status = broadcast_state(sync, lks_optim_flat_state(optim, i), scratch);
+    }
+    if (status == LKS_OK) {
+        status = broadcast_state(sync, lks_optim_flat_master(optim), scratch);
     }
     free(scratch);
     return status;
@@ -190,5 +205,8 @@ lks_status_t lks_grad_sync_share_optim(lks_grad_sync_t *sync)
     int64_t steps = lks_optim_steps(optim);
     LKS_TRY(lks_comm_broadcast(comm, &steps, 1, LKS_DTYPE_I64, 0, NULL));
     lks_optim_set_steps(optim, steps);
-    return LKS_OK;
+    if (!sync->options.grad_scaler) {
+        return LKS_OK;
+    }
+    return lks_comm_broadcast(comm, &sync->scaler, sizeof sync->scaler, LKS_DTYPE_U8, 0, NULL);
 }

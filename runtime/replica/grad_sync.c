@@ -38,7 +38,8 @@ void lks_grad_sync_choose_path(lks_grad_sync_t *sync)
 {
     const lks_replica_options_t *options = &sync->options;
     sync->finding = options->static_graph ? sync->steps == 0 : options->find_unused;
-    sync->fused = sync->replica->optim && !sync->finding && options->clip_norm == 0;
+    sync->fused =
+        sync->replica->optim && !sync->finding && options->clip_norm == 0 && !options->grad_scaler;
     sync->scale = 1;
     lks_exchange_set_take(sync->exchange, sync->fused ? lks_grad_sync_take : NULL);
 }

@@ -54,6 +54,8 @@ struct lks_grad_sync {
     lks_replica_t *replica; /* whose it is */
     lks_replica_options_t options;
     lks_optim_config_t optim_config; /* what options.optim points to */
+    lks_grad_scaler_t scaler;        /* what options.grad_scaler points to */
+    int64_t skipped;                 /* steps, by the scaler */
     const lks_kernels_t *kernels;
 
     lks_sync_param_t *params; /* (param_count) */
@@ -161,7 +163,10 @@ LKS_NODISCARD lks_status_t lks_grad_sync_broadcast_values(lks_grad_sync_t *sync)
 /** Buffers as the options say. */
 LKS_NODISCARD lks_status_t lks_grad_sync_buffers(lks_grad_sync_t *sync);
 
-/** Optimizer states: one memory in a process, rank 0's everywhere. */
+/** Master values become the registered values, before they are shared. */
+void lks_grad_sync_start_masters(lks_grad_sync_t *sync);
+
+/** Optimizer states, masters among them: one memory in a process, rank 0's everywhere. And the loss scale. */
 LKS_NODISCARD lks_status_t lks_grad_sync_share_optim(lks_grad_sync_t *sync);
 
 #endif

@@ -39,7 +39,12 @@ static lks_status_t check_options(const lks_replica_options_t *options)
             "gradients clipped to a norm of %g and values of %g; both must be at least 0",
             options->clip_norm, options->clip_value);
     }
-    return LKS_OK;
+    if (options->grad_scaler && !options->optim) {
+        return lks_fail(
+            LKS_ERR_INVALID_ARG,
+            "a replica's loss scaler needs an optimizer of ours; who updates, unscales");
+    }
+    return options->grad_scaler ? lks_grad_scaler_check(options->grad_scaler) : LKS_OK;
 }
 
 static lks_status_t check_param(const lks_sync_param_t *param, bool updated)
@@ -51,9 +56,11 @@ static lks_status_t check_param(const lks_sync_param_t *param, bool updated)
         return lks_fail(LKS_ERR_INVALID_ARG, "parameter '%s' is %s; parameters are floats",
                         param->name, lks_dtype_name(param->dtype));
     }
-    if (weight && updated && param->dtype != LKS_DTYPE_F32) {
-        return lks_fail(LKS_ERR_UNSUPPORTED, "parameter '%s' is %s; optimizers update float32",
-                        param->name, lks_dtype_name(param->dtype));
+    if (weight && updated && param->dtype == LKS_DTYPE_F64) {
+        return lks_fail(
+            LKS_ERR_UNSUPPORTED,
+            "parameter '%s' is float64; optimizers update float32, float16 and bfloat16",
+            param->name);
     }
     if (param->count > 0 && !param->value) {
         return lks_fail(LKS_ERR_INVALID_ARG, "parameter '%s' has no value", param->name);
@@ -174,7 +181,7 @@ static lks_status_t make_optim(lks_grad_sync_t *sync)
         layout[i].ndim = -1;
         if (param->kind == LKS_PARAM_WEIGHT) {
             layout[i] = (lks_tensor_t){
-                .dtype = LKS_DTYPE_F32, .ndim = param->ndim, .offset = (int64_t)param->state};
+                .dtype = param->dtype, .ndim = param->ndim, .offset = (int64_t)param->state};
             memcpy(layout[i].shape, param->shape, sizeof param->shape);
             lks_shape_contiguous_stride(param->ndim, param->shape, layout[i].stride);
         }
@@ -238,6 +245,7 @@ static lks_status_t set_up(lks_grad_sync_t *sync, const lks_replica_param_t *par
     LKS_TRY(lks_exchange_create(replica->comm, &exchange, &sync->exchange));
     LKS_TRY(lks_grad_sync_lay_out(sync));
     LKS_TRY(lks_grad_sync_broadcast_values(sync));
+    lks_grad_sync_start_masters(sync);
     LKS_TRY(lks_grad_sync_share_optim(sync));
     lks_grad_sync_reset(sync);
     lks_grad_sync_choose_path(sync);
@@ -257,6 +265,10 @@ lks_status_t lks_grad_sync_create(lks_replica_t *replica, const lks_replica_para
                               .param_count = count};
     lks_status_t status = check_options(&sync->options);
     if (status == LKS_OK) {
+        if (sync->options.grad_scaler) {
+            sync->scaler = *sync->options.grad_scaler;
+            sync->options.grad_scaler = &sync->scaler;
+        }
         status = set_up(sync, params);
     }
     if (status != LKS_OK) {
@@ -369,9 +381,22 @@ static double clip_factor(double norm, double max_norm)
     return factor > 1 ? 1 : factor; /* a NaN stays */
 }
 
+/* Unscales and counts a step of the scaler's. A sum of squares of float32 gradients is finite in float64 unless one of
+ * them is not, and all ranks have the same sum. */
+static bool skips(lks_grad_sync_t *sync)
+{
+    bool found_inf = !isfinite(sync->norm);
+    sync->scale = lks_grad_scaler_inverse(&sync->scaler);
+    sync->norm *= (double)sync->scale;
+    lks_grad_scaler_update(&sync->scaler, found_inf);
+    sync->skipped += found_inf;
+    return found_inf;
+}
+
 lks_status_t lks_replica_step(lks_replica_t *replica)
 {
     lks_grad_sync_t *sync = replica->sync;
+    const lks_replica_options_t *options = &sync->options;
     if (!replica->optim) {
         return lks_fail(LKS_ERR_INVALID_ARG, "a replica without an optimizer cannot step");
     }
@@ -379,16 +404,33 @@ lks_status_t lks_replica_step(lks_replica_t *replica)
     if (sync->no_sync) {
         return LKS_OK;
     }
-    if (sync->options.clip_norm > 0 || sync->options.measure_norm) {
+    if (options->clip_norm > 0 || options->measure_norm || options->grad_scaler) {
         LKS_TRY(lks_grad_sync_norm(sync, &sync->norm));
     }
-    if (sync->fused) {
+    if (sync->fused || (options->grad_scaler && skips(sync))) {
         return LKS_OK;
     }
-    if (sync->options.clip_norm > 0) {
-        sync->scale = (float)clip_factor(sync->norm, sync->options.clip_norm);
+    if (options->clip_norm > 0) {
+        double factor = clip_factor(sync->norm, options->clip_norm);
+        sync->scale = (float)((double)sync->scale * factor);
     }
     return lks_grad_sync_update(sync);
+}
+
+double lks_replica_loss_scale(const lks_replica_t *replica)
+{
+    const lks_grad_sync_t *sync = replica->sync;
+    return sync->options.grad_scaler ? (double)sync->scaler.scale : 1;
+}
+
+lks_grad_scaler_t *lks_replica_grad_scaler(lks_replica_t *replica)
+{
+    return replica->sync->options.grad_scaler ? &replica->sync->scaler : NULL;
+}
+
+int64_t lks_replica_skipped_steps(const lks_replica_t *replica)
+{
+    return replica->sync->skipped;
 }
 
 double lks_replica_grad_norm(const lks_replica_t *replica)

@@ -35,17 +35,19 @@ static void update_run(const lks_grad_sync_t *sync, size_t piece, size_t skip, s
     float block[BLOCK];
     const lks_sync_piece_t *run = &sync->pieces[piece];
     const lks_replica_t *replica = sync->replica;
-    float *value = (float *)run->value + skip;
+    lks_dtype_t dtype = sync->params[run->param].dtype;
+    size_t size = lks_dtype_size(dtype);
+    char *value = run->value + skip * size;
     lks_optim_update_t update = sync->update;
     if (sync->params[run->param].skipped > 0) {
         lks_optim_skip(replica->optim, sync->params[run->param].skipped, &update);
     }
-    lks_optim_apply(replica->optim, sync->kernels, &update, value,
+    lks_optim_apply(replica->optim, sync->kernels, &update, dtype, value,
                     adjusted(sync, grad, count, block), run->state + skip, count);
     for (int i = 0; i < replica->comm->local_size; i++) {
         const lks_grad_sync_t *peer = sync->peers[i];
         if (peer != sync) {
-            memcpy((float *)peer->pieces[piece].value + skip, value, count * sizeof *value);
+            memcpy(peer->pieces[piece].value + skip * size, value, count * size);
         }
     }
 }
@@ -100,13 +102,31 @@ void lks_grad_sync_take(void *context, size_t bucket, size_t first, size_t count
 
 /* --- when all buckets came first ---------------------------------------------------------------- */
 
+/* Elements in a cache line, which no two ranks or threads share. */
+static size_t grain_of(const lks_exchange_bucket_t *bucket)
+{
+    return 64 / lks_dtype_size(bucket->dtype);
+}
+
 /* This rank's part of a bucket. */
 static lks_part_t own_part(const lks_grad_sync_t *sync, size_t bucket)
 {
-    enum { GRAIN = 16 };
     const lks_comm_t *comm = sync->replica->comm;
-    return lks_exec_part(sync->exchange_buckets[bucket].count, GRAIN,
-                         (size_t)(comm->rank - comm->local_first), (size_t)comm->local_size);
+    const lks_exchange_bucket_t *own = &sync->exchange_buckets[bucket];
+    return lks_exec_part(own->count, grain_of(own), (size_t)(comm->rank - comm->local_first),
+                         (size_t)comm->local_size);
+}
+
+/* Elements [first, first + count), at most BLOCK of them, as float32: where they lie, or in `block`. */
+static const float *floats_of(const lks_grad_sync_t *sync, const lks_exchange_bucket_t *bucket,
+                              size_t first, size_t count, float *block)
+{
+    if (bucket->dtype == LKS_DTYPE_F32) {
+        return (const float *)bucket->data + first;
+    }
+    lks_kernels_widen(sync->kernels, bucket->dtype, block, (const uint16_t *)bucket->data + first,
+                      count);
+    return block;
 }
 
 typedef struct sweep {
@@ -116,14 +136,16 @@ typedef struct sweep {
 
 static void sweep_part(void *job, size_t index, size_t threads)
 {
-    enum { GRAIN = 16 };
+    float block[BLOCK];
     const sweep_t *sweep = job;
-    lks_part_t own = own_part(sweep->sync, sweep->bucket);
-    lks_part_t part = lks_exec_part(own.end - own.begin, GRAIN, index, threads);
-    const float *grads = sweep->sync->exchange_buckets[sweep->bucket].data;
+    const lks_grad_sync_t *sync = sweep->sync;
+    const lks_exchange_bucket_t *bucket = &sync->exchange_buckets[sweep->bucket];
+    lks_part_t own = own_part(sync, sweep->bucket);
+    lks_part_t part = lks_exec_part(own.end - own.begin, grain_of(bucket), index, threads);
     for (size_t at = own.begin + part.begin, end = own.begin + part.end; at < end; at += BLOCK) {
         size_t count = end - at < BLOCK ? end - at : BLOCK;
-        lks_grad_sync_take((void *)sweep->sync, sweep->bucket, at, count, grads + at);
+        const float *grads = floats_of(sync, bucket, at, count, block);
+        lks_grad_sync_take((void *)sync, sweep->bucket, at, count, grads);
     }
 }
 
@@ -144,18 +166,21 @@ lks_status_t lks_grad_sync_update(lks_grad_sync_t *sync)
 
 /* --- norms -------------------------------------------------------------------------------------- */
 
-static double square_sum(lks_dtype_t dtype, const void *data, size_t first, size_t end)
+static double square_sum(const lks_grad_sync_t *sync, const lks_exchange_bucket_t *bucket,
+                         lks_part_t part)
 {
     double sum = 0;
-    for (size_t i = first; i < end; i++) {
-        double x;
-        switch (dtype) {
-        case LKS_DTYPE_F64: x = ((const double *)data)[i]; break;
-        case LKS_DTYPE_F16: x = (double)lks_f16_to_f32(((const uint16_t *)data)[i]); break;
-        case LKS_DTYPE_BF16: x = (double)lks_bf16_to_f32(((const uint16_t *)data)[i]); break;
-        default: x = (double)((const float *)data)[i]; break;
+    float block[BLOCK];
+    const double *numbers = bucket->data;
+    for (size_t i = part.begin; i < part.end && bucket->dtype == LKS_DTYPE_F64; i++) {
+        sum += numbers[i] * numbers[i];
+    }
+    for (size_t at = part.begin; at < part.end && bucket->dtype != LKS_DTYPE_F64; at += BLOCK) {
+        size_t count = part.end - at < BLOCK ? part.end - at : BLOCK;
+        const float *grads = floats_of(sync, bucket, at, count, block);
+        for (size_t i = 0; i < count; i++) {
+            sum += (double)grads[i] * (double)grads[i];
         }
-        sum += x * x;
     }
     return sum;
 }
@@ -164,9 +189,7 @@ lks_status_t lks_grad_sync_norm(lks_grad_sync_t *sync, double *out)
 {
     double sum = atomic_load(&sync->squares);
     for (size_t b = 0; b < sync->bucket_count && !sync->fused; b++) {
-        const lks_exchange_bucket_t *bucket = &sync->exchange_buckets[b];
-        lks_part_t part = own_part(sync, b);
-        sum += square_sum(bucket->dtype, bucket->data, part.begin, part.end);
+        sum += square_sum(sync, &sync->exchange_buckets[b], own_part(sync, b));
     }
     /* Every process has all gradients, its ranks' parts make one whole of them. */
     LKS_TRY(lks_comm_all_reduce(sync->replica->comm, &sum, &sum, 1, LKS_DTYPE_F64, LKS_REDUCE_SUM,

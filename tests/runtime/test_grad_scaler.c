@@ -54,10 +54,8 @@ Test(grad_scaler, backs_off_and_counts_anew)
 
 Test(grad_scaler, products_are_float64_and_rounded_once)
 {
-    lks_grad_scaler_t scaler = {.scale = 1000,
-                                .growth_factor = 1.1,
-                                .backoff_factor = 0.3,
-                                .growth_interval = 1};
+    lks_grad_scaler_t scaler = {
+        .scale = 1000, .growth_factor = 1.1, .backoff_factor = 0.3, .growth_interval = 1};
     lks_grad_scaler_update(&scaler, false);
     assert_state(&scaler, (float)(1000 * 1.1), 0);
     float before = scaler.scale;
