@@ -72,10 +72,18 @@ typedef struct lks_train_config {
     bool bind;           /**< threads to cores; true */
     int64_t epochs;      /**< 10; 0 with max_steps: as many as needed */
     int64_t max_steps;   /**< optimizer steps of the whole job; 0: no limit */
-    int64_t batch_size;  /**< of the global batch; 32 */
+    int64_t batch_size;  /**< samples over all replicas at a time; 32 */
+    /** So many batches make one step: a replica goes through its part of accumulate x batch_size samples in as many pieces,
+     *  whose gradients are added up before they are exchanged. 1 */
+    int64_t accumulate;
+    /** "samples": gradients are those of the mean loss over the step's samples. "ranks": each replica's are those of its own
+     *  mean, and their mean over the replicas is taken, as DistributedDataParallel does; it is the same where all have
+     *  equally many samples, and one without any counts as zero. The loss that is shown is the former's. "samples" */
+    const char *grad_average;
     lks_optim_config_t optim;
-    const char *scheduler;  /**< as lks_lr_scheduler_parse; "none"; steps once per epoch */
-    uint64_t seed;          /**< of initial values, split, order and dropout; 0 */
+    double clip_norm, clip_value; /**< as lks_replica_options_t has them; 0: none */
+    const char *scheduler;        /**< as lks_lr_scheduler_parse; "none"; steps once per epoch */
+    uint64_t seed;                /**< of initial values, split, order and dropout; 0 */
     double val_fraction;    /**< part of the training data kept for validation, stratified; 0 */
     const char *key_prefix; /**< in front of every parameter's name in files; "" */
     const char *load;       /**< start from these weights; NULL */
@@ -88,7 +96,10 @@ typedef struct lks_train_config {
      *  ends the job with its sentence, at the next step; lks_train returns when the last one is written. Costs memory
      *  as the model and the optimizer's state take. */
     bool async_save;
-    int64_t log_every; /**< LKS_EVENT_STEP every so many steps; 0: never */
+    double bucket_mb,
+        first_bucket_mb; /**< gradients are exchanged in buckets of so many MiB; 25, 1 */
+    double timeout;      /**< seconds that a replica may stay away from the others; 0: 1800 */
+    int64_t log_every;   /**< LKS_EVENT_STEP every so many steps; 0: never */
     /** Folder, made if missing, in which the job writes an event file for TensorBoard: of STEP events train/loss,
      *  train/accuracy, train/lr and train/samples_per_second, of epochs the same under epoch/, and val/loss and
      *  val/accuracy. NULL: none. A file that cannot be written ends the job with its sentence. */

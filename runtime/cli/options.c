@@ -82,6 +82,10 @@ static lks_status_t parse_float(const option_t *option, const char *text)
     if (end == text || *end != '\0' || !isfinite(number)) {
         return lks_fail(LKS_ERR_INVALID_ARG, "--%s wants a number, not '%s'", option->name, text);
     }
+    if (number < (double)option->minimum) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "--%s must be at least %lld, not %s", option->name,
+                        (long long)option->minimum, text);
+    }
     *(double *)option->target = number;
     return LKS_OK;
 }

@@ -13,7 +13,7 @@ typedef enum {
     OPTION_IS_SWITCH, /* bool */
     OPTION_IS_STR,    /* const char *, borrowed from argv */
     OPTION_IS_INT,    /* int64_t, at least `minimum` */
-    OPTION_IS_FLOAT,  /* double, finite */
+    OPTION_IS_FLOAT,  /* double, finite, at least `minimum` */
     OPTION_IS_CUSTOM  /* parse(text, target) */
 } option_type_t;
 
@@ -23,7 +23,7 @@ typedef struct option {
     option_type_t type;
     void *target;
     const char *help; /* with the default, where there is one */
-    int64_t minimum;  /* OPTION_INT */
+    int64_t minimum;  /* OPTION_INT, OPTION_AMOUNT */
     lks_status_t (*parse)(const char *text, void *target);
     bool fixed; /* a resumed job keeps it: options_parse with `keep` refuses another value */
 } option_t;
@@ -41,7 +41,9 @@ typedef struct option {
 #define OPTION_INT(name, target, minimum, fixed, help)                                             \
     OPTION_ROW(name, "N", OPTION_IS_INT, target, minimum, NULL, fixed, help)
 #define OPTION_FLOAT(name, target, fixed, help)                                                    \
-    OPTION_ROW(name, "X", OPTION_IS_FLOAT, target, 0, NULL, fixed, help)
+    OPTION_ROW(name, "X", OPTION_IS_FLOAT, target, INT64_MIN, NULL, fixed, help)
+#define OPTION_AMOUNT(name, value, target, fixed, help)                                            \
+    OPTION_ROW(name, value, OPTION_IS_FLOAT, target, 0, NULL, fixed, help)
 #define OPTION_CUSTOM(name, value, target, parse, fixed, help)                                     \
     OPTION_ROW(name, value, OPTION_IS_CUSTOM, target, 0, parse, fixed, help)
 

@@ -30,6 +30,10 @@ static const field_t fields[] = {
     FIELD("epochs", FIELD_INT, epochs),
     FIELD("max_steps", FIELD_INT, max_steps),
     FIELD("batch_size", FIELD_INT, batch_size),
+    FIELD("accumulate", FIELD_INT, accumulate),
+    FIELD("grad_average", FIELD_STR, grad_average),
+    FIELD("clip_norm", FIELD_FLOAT, clip_norm),
+    FIELD("clip_value", FIELD_FLOAT, clip_value),
     FIELD("optimizer", FIELD_OPTIMIZER, optim.kind),
     FIELD("lr", FIELD_FLOAT, optim.lr),
     FIELD("momentum", FIELD_FLOAT, optim.momentum),
@@ -193,6 +197,11 @@ bool lks_train_args_has(const lks_train_args_t *args, const char *name)
     return false;
 }
 
+bool lks_averages_ranks(const lks_train_config_t *config)
+{
+    return strcmp(config->grad_average, "ranks") == 0;
+}
+
 /* --- defaults and checks -------------------------------------------------------------------------- */
 
 lks_train_config_t lks_train_config_default(void)
@@ -203,10 +212,14 @@ lks_train_config_t lks_train_config_default(void)
         .bind = true,
         .epochs = 10,
         .batch_size = 32,
+        .accumulate = 1,
+        .grad_average = "samples",
         .optim = lks_optim_config_default(LKS_OPTIM_SGD),
         .scheduler = "none",
         .key_prefix = "",
         .strict = true,
+        .bucket_mb = 25,
+        .first_bucket_mb = 1,
     };
 }
 
@@ -237,14 +250,55 @@ static lks_status_t check_outputs(const lks_train_config_t *config)
     return LKS_OK;
 }
 
+static lks_status_t check_batches(const lks_train_config_t *config)
+{
+    if (config->batch_size < 1) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "the batch size must be at least 1, not %lld",
+                        (long long)config->batch_size);
+    }
+    if (config->accumulate < 1 || config->accumulate > INT64_MAX / config->batch_size) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "%lld batches of %lld samples are no step",
+                        (long long)config->accumulate, (long long)config->batch_size);
+    }
+    return LKS_OK;
+}
+
+/* How replicas exchange gradients. */
+static lks_status_t check_exchange(const lks_train_config_t *config)
+{
+    const double most = 1 << 20; /* MiB: a TiB */
+    if (strcmp(config->grad_average, "samples") != 0 && !lks_averages_ranks(config)) {
+        return lks_fail(LKS_ERR_INVALID_ARG,
+                        "gradients are averaged over 'samples' or 'ranks', not '%s'",
+                        config->grad_average);
+    }
+    if (!(config->clip_norm >= 0) || !(config->clip_value >= 0)) {
+        return lks_fail(LKS_ERR_INVALID_ARG,
+                        "gradients clipped to a norm of %g and values of %g; both must be at "
+                        "least 0",
+                        config->clip_norm, config->clip_value);
+    }
+    if (!(config->bucket_mb >= 0 && config->bucket_mb <= most) ||
+        !(config->first_bucket_mb >= 0 && config->first_bucket_mb <= most)) {
+        return lks_fail(LKS_ERR_INVALID_ARG,
+                        "gradient buckets of %g MiB, the first of %g; both must be 0 to %g",
+                        config->bucket_mb, config->first_bucket_mb, most);
+    }
+    if (!(config->timeout >= 0)) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "a timeout of %g s; it must be at least 0",
+                        config->timeout);
+    }
+    return LKS_OK;
+}
+
 lks_status_t lks_train_config_check(const lks_train_config_t *config)
 {
     if (!config->model || !config->data) {
         return lks_fail(LKS_ERR_INVALID_ARG, "training needs a model and data");
     }
-    if (!config->devices || !config->scheduler || !config->key_prefix) {
+    if (!config->devices || !config->scheduler || !config->key_prefix || !config->grad_average) {
         return lks_fail(LKS_ERR_INVALID_ARG,
-                        "devices, scheduler and key_prefix must be texts; begin with "
+                        "devices, scheduler, key_prefix and grad_average must be texts; begin with "
                         "lks_train_config_default()");
     }
     LKS_TRY(check_texts(config));
@@ -252,10 +306,8 @@ lks_status_t lks_train_config_check(const lks_train_config_t *config)
     if (!config->save_dir && (config->save_every > 0 || config->save_every_steps > 0)) {
         return lks_fail(LKS_ERR_INVALID_ARG, "saving every so often needs a folder to save in");
     }
-    if (config->batch_size < 1) {
-        return lks_fail(LKS_ERR_INVALID_ARG, "the batch size must be at least 1, not %lld",
-                        (long long)config->batch_size);
-    }
+    LKS_TRY(check_batches(config));
+    LKS_TRY(check_exchange(config));
     if (config->epochs < 0 || config->max_steps < 0 || config->save_every < 0 ||
         config->save_every_steps < 0 || config->log_every < 0) {
         return lks_fail(LKS_ERR_INVALID_ARG, "a number of epochs or steps cannot be negative");

@@ -83,8 +83,8 @@ lks_status_t lks_job_open_data(lks_job_t *job, const lks_value_t *root)
     }
     LKS_TRY(split(job));
     LKS_TRY(standardize(job));
-    return lks_sampler_init(&job->sampler, job->train_count, job->config->batch_size, true,
-                            job->config->seed);
+    int64_t samples = job->config->batch_size * job->config->accumulate; /* of a step */
+    return lks_sampler_init(&job->sampler, job->train_count, samples, true, job->config->seed);
 }
 
 void lks_job_close_data(lks_job_t *job)

@@ -66,6 +66,7 @@ typedef struct lks_replicas_config {
     const lks_replica_options_t *options; /* NULL: no optimizer */
     bool processes; /* those that a launcher started make one job; else each is alone */
     uint64_t seed;
+    double timeout; /* 0: the communicator's default */
 } lks_replicas_config_t;
 
 /** Checks the model's description, opens the devices and starts a replica on each. Closing is right after a failure too. */
@@ -152,6 +153,9 @@ LKS_NODISCARD lks_status_t lks_class_names_load(const lks_value_t *root, const c
 
 /** The config's settings as a plain dict, and `args` of a root back into a config. */
 lks_value_t *lks_args_save(lks_tree_t *tree, const lks_train_config_t *config);
+
+/** Whether gradients are means over each rank's samples, and then over ranks. */
+bool lks_averages_ranks(const lks_train_config_t *config);
 
 /** Refuses settings no job can run with. Errors: INVALID_ARG. */
 LKS_NODISCARD lks_status_t lks_train_config_check(const lks_train_config_t *config);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* loop.c - what every replica does: batch, forward, loss, backward, all-reduce, step; epoch ends.
  * Replicas take the same decisions because they see the same all-reduced numbers; rank 0 speaks and saves. */
+#include "runtime/kernels/exec_team.h"
 #include "runtime/replica/grad_sync.h"
 #include "runtime/train/metrics.h"
 #include "runtime/train/saver.h"
@@ -155,13 +156,20 @@ static lks_status_t forward(const loop_t *loop, const lks_batch_t *batch, lks_te
     return LKS_OK;
 }
 
-static lks_status_t compute_loss(const loop_t *loop, const lks_batch_t *batch,
-                                 const lks_tensor_t *output, double *loss, lks_tensor_t *grad,
-                                 int64_t *correct)
+/* What all ranks must know of a step, summed over them. */
+typedef struct step_sums {
+    double loss, correct, asked; /* who was asked to stop */
+} step_sums_t;
+
+/* Adds to `sums`. The gradient is that of a mean over `mean_count` samples; the loss that of all. */
+static lks_status_t compute_loss(const loop_t *loop, const lks_batch_t *batch, int64_t mean_count,
+                                 const lks_tensor_t *output, step_sums_t *sums, lks_tensor_t *grad)
 {
-    int64_t start = lks_trace_begin(loop->compute_row);
-    LKS_TRY(lks_batch_loss(loop->replica->exec, output, batch, batch->part.global_count, loss, grad,
-                           correct));
+    double loss;
+    int64_t correct, start = lks_trace_begin(loop->compute_row);
+    LKS_TRY(lks_batch_loss(loop->replica->exec, output, batch, mean_count, &loss, grad, &correct));
+    sums->loss += loss * ((double)mean_count / (double)batch->part.global_count);
+    sums->correct += (double)correct;
     lks_trace_end(loop->compute_row, "loss", start, NULL, 0);
     return LKS_OK;
 }
@@ -183,11 +191,6 @@ static lks_status_t update(const loop_t *loop)
     lks_trace_end(loop->comm_row, "finish", start, NULL, 0);
     return LKS_OK;
 }
-
-/* What all ranks must know of a step, summed over them. */
-typedef struct step_sums {
-    double loss, correct, asked; /* who was asked to stop */
-} step_sums_t;
 
 static lks_status_t share_sums(const loop_t *loop, step_sums_t *sums)
 {
@@ -235,20 +238,59 @@ static lks_status_t log_step(loop_t *loop, const step_sums_t *sums, int64_t coun
     return notify(loop, &event);
 }
 
-static lks_status_t train_step(loop_t *loop)
+static lks_status_t cut_rows(lks_tensor_t *tensor, lks_part_t rows)
+{
+    lks_tensor_t whole = *tensor;
+    if (!whole.storage) {
+        return LKS_OK;
+    }
+    return lks_tensor_narrow(&whole, 0, (int64_t)rows.begin, (int64_t)(rows.end - rows.begin),
+                             tensor);
+}
+
+/* Piece `k` of this rank's part of the step's samples. */
+static lks_status_t cut_batch(const loop_t *loop, const lks_batch_t *whole, int64_t k,
+                              lks_batch_t *out)
+{
+    lks_part_t rows =
+        lks_exec_part((size_t)whole->part.count, 1, (size_t)k, (size_t)loop->config->accumulate);
+    *out = *whole;
+    out->part.indices += rows.begin;
+    out->part.first += (int64_t)rows.begin;
+    out->part.count = (int64_t)(rows.end - rows.begin);
+    LKS_TRY(cut_rows(&out->features, rows));
+    LKS_TRY(cut_rows(&out->labels, rows));
+    return cut_rows(&out->targets, rows);
+}
+
+/* Only the last of `accumulate` pieces exchanges gradients and updates. */
+static lks_status_t train_piece(const loop_t *loop, const lks_batch_t *whole, int64_t k,
+                                step_sums_t *sums)
 {
     lks_batch_t batch;
     lks_tensor_t output, grad;
-    step_sums_t sums;
-    int64_t correct;
-    set_step(loop);
-    LKS_TRY(next_batch(loop, &batch));
+    int64_t own = whole->part.count > 0 ? whole->part.count : 1;
+    bool last = k + 1 == loop->config->accumulate;
+    LKS_TRY(cut_batch(loop, whole, k, &batch));
+    lks_replica_set_sync(loop->replica, last);
     LKS_TRY(lks_replica_begin(loop->replica));
     LKS_TRY(forward(loop, &batch, &output));
-    LKS_TRY(compute_loss(loop, &batch, &output, &sums.loss, &grad, &correct));
+    LKS_TRY(compute_loss(loop, &batch,
+                         lks_averages_ranks(loop->config) ? own : batch.part.global_count, &output,
+                         sums, &grad));
     LKS_TRY(backward(loop, &grad));
-    LKS_TRY(update(loop));
-    sums.correct = (double)correct;
+    return last ? update(loop) : LKS_OK;
+}
+
+static lks_status_t train_step(loop_t *loop)
+{
+    lks_batch_t batch;
+    step_sums_t sums = {0};
+    set_step(loop);
+    LKS_TRY(next_batch(loop, &batch));
+    for (int64_t k = 0; k < loop->config->accumulate; k++) {
+        LKS_TRY(train_piece(loop, &batch, k, &sums));
+    }
     LKS_TRY(share_sums(loop, &sums));
     count_step(loop, &sums, batch.part.global_count);
     return log_step(loop, &sums, batch.part.global_count);

@@ -28,6 +28,7 @@ lks_status_t lks_replicas_open(lks_replicas_t *replicas, const lks_replicas_conf
                                     .context = &model,
                                     .options = config->options,
                                     .seed = config->seed,
+                                    .timeout = config->timeout,
                                     .processes = config->processes && replicas->launch.launched};
     return lks_replica_group_create(replicas->devices, &replica, &replicas->group);
 }

@@ -83,13 +83,23 @@ static void notify_start(const lks_job_t *job)
     lks_strbuf_fini(&text);
 }
 
+static size_t bucket_bytes(double mb)
+{
+    return mb > 0 ? (size_t)ceil(mb * (1 << 20)) : 1; /* 1: a bucket for each parameter */
+}
+
 static lks_status_t open_replicas(lks_job_t *job)
 {
     const lks_train_config_t *config = job->config;
     lks_replica_options_t options = lks_replica_options_default();
     options.optim = &config->optim;
     options.measure_norm = config->tensorboard_dir != NULL;
-    options.reduce = LKS_REDUCE_SUM; /* the loss is the mean over the global batch already */
+    options.clip_norm = config->clip_norm;
+    options.clip_value = config->clip_value;
+    options.bucket_bytes = bucket_bytes(config->bucket_mb);
+    options.first_bucket_bytes = bucket_bytes(config->first_bucket_mb);
+    /* Gradients of the mean over all samples need no division. */
+    options.reduce = lks_averages_ranks(config) ? LKS_REDUCE_AVG : LKS_REDUCE_SUM;
     const lks_replicas_config_t replicas = {
         .model = config->model,
         .devices = config->devices,
@@ -97,6 +107,7 @@ static lks_status_t open_replicas(lks_job_t *job)
         .options = &options,
         .processes = true,
         .seed = config->seed,
+        .timeout = config->timeout,
     };
     LKS_TRY(lks_replicas_open(&job->replicas, &replicas));
     return lks_check_model_fits(lks_replicas_first(&job->replicas)->module, config->model,

@@ -88,6 +88,9 @@ expect 3 "shape" train --model mlp:4,9,3 --devices host --data "$iris" --load "$
 check "a load that failed left a folder" test ! -e "$work/new"
 check "a load that failed says it loaded" sh -c "! grep -q '^loaded' '$err'"
 expect 2 "--lr differs from the resumed" train --resume "$good" --lr 0.5
+expect 2 "--clip-norm differs from the resumed" train --resume "$good" --clip-norm 0.5
+expect 2 "--accumulate differs from the resumed" train --resume "$good" --accumulate 2
+expect 2 "--grad-average differs from the resumed" train --resume "$good" --grad-average ranks
 expect 1 "no-such.pt" train $small --data "$iris" --resume "$work/no-such.pt"
 
 # where it cannot be saved
@@ -96,6 +99,16 @@ expect 1 "not a folder" train $small --data "$iris" --save "$iris"
 expect 2 "the folder for TensorBoard has no name" train $small --data "$iris" --tensorboard ""
 expect 2 "the file for the profile has no name" train $small --data "$iris" --profile=
 expect 2 "--profile wants a value: FILE" train $small --data "$iris" --profile
+# how gradients are exchanged
+expect 2 "--clip-norm must be at least 0, not -1" train $small --data "$iris" --clip-norm -1
+expect 2 "--clip-value wants a number, not 'much'" train $small --data "$iris" --clip-value much
+expect 2 "--accumulate must be at least 1, not 0" train $small --data "$iris" --accumulate 0
+expect 2 "9223372036854775807 batches of 32 samples are no step" train $small --data "$iris" --accumulate 9223372036854775807
+expect 2 "averaged over 'samples' or 'ranks', not 'devices'" train $small --data "$iris" --grad-average devices
+expect 2 "--bucket-mb must be at least 0, not -25" train $small --data "$iris" --bucket-mb -25
+expect 2 "the first of 1e[+]300; both must be 0 to" train $small --data "$iris" --first-bucket-mb 1e300
+expect 2 "--timeout must be at least 0, not -3" train $small --data "$iris" --timeout -3
+expect 2 "timeout is 1e[+]20 s; it must be above 0" train $small --devices host:2 --data "$iris" --timeout 1e20
 expect 1 "cannot create the folder '$work/no/such'" train $small --data "$iris" --tensorboard "$work/no/such"
 expect 1 "'$iris': it is not a folder" train $small --data "$iris" --tensorboard "$iris" --profile "$work/trace.json"
 expect 1 "$work/no/trace.json" train $small --data "$iris" --tensorboard "$work/tb" --profile "$work/no/trace.json"

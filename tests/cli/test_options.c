@@ -9,7 +9,7 @@ typedef struct flags {
     bool quiet;
     const char *file;
     int64_t count;
-    double rate;
+    double rate, amount;
     int color;
 } flags_t;
 
@@ -30,6 +30,7 @@ static lks_status_t parse(flags_t *flags, char *line, bool keep, const char **wo
         OPTION_STR("file", "FILE", &flags->file, true, ""),
         OPTION_INT("count", &flags->count, 2, true, ""),
         OPTION_FLOAT("rate", &flags->rate, true, ""),
+        OPTION_AMOUNT("amount", "MIB", &flags->amount, true, ""),
         OPTION_CUSTOM("color", "C", &flags->color, parse_color, false, ""),
     };
     char *argv[16] = {line};
@@ -46,12 +47,14 @@ Test(options, takes_every_form)
     flags_t flags = {0};
     const char *words[2];
     size_t count;
-    char line[] = "--quiet --file=a=b --count 12 word --rate 1e-3 --color red -- --quiet";
+    char line[] =
+        "--quiet --file=a=b --count 12 word --rate -1e-3 --amount 2.5 --color red -- --quiet";
     assert_ok(parse(&flags, line, false, words, &count));
     cr_assert(flags.quiet);
     cr_assert_str_eq(flags.file, "a=b");
     cr_assert_eq(flags.count, 12);
-    cr_assert(flags.rate == 1e-3);
+    cr_assert(flags.rate == -1e-3);
+    cr_assert(flags.amount == 2.5);
     cr_assert_eq(flags.color, 7);
     cr_assert_eq(count, 2);
     cr_assert_str_eq(words[0], "word");
@@ -83,6 +86,7 @@ Test(options, says_what_is_wrong)
         {"--count 3x", "--count wants a whole number, not '3x'"},
         {"--count 99999999999999999999", "--count wants a whole number"},
         {"--rate nan", "--rate wants a number, not 'nan'"},
+        {"--amount -0.5", "--amount must be at least 0, not -0.5"},
         {"--rate 1e999", "--rate wants a number"},
         {"--quiet=1", "--quiet takes no value"},
         {"--color blue", "--color: no color 'blue'"},

@@ -51,26 +51,43 @@ def epoch_order(count, seed, epoch):
     return order
 
 
+def mean_over_samples(model, x, y):
+    return torch.nn.functional.cross_entropy(model(x), y)
+
+
+def mean_over_ranks(ranks):
+    """What DistributedDataParallel's gradients are of, on the parts that the ranks get of a batch."""
+    def loss(model, x, y):
+        sizes = [len(x) // ranks + (rank < len(x) % ranks) for rank in range(ranks)]
+        parts = zip(x.split(sizes), y.split(sizes))
+        return sum(mean_over_samples(model, *part) for part in parts) / ranks
+    return loss
+
+
 class Follows(Case):
-    def follow(self, name, devices, batch_size=150):
+    def follow(self, name, devices, batch_size=150, extra=(), accumulate=1, loss_of=mean_over_samples, clip=lambda p: None):
         make, flags = OPTIMIZERS[name]
         torch.manual_seed(7)
         model = Net(hidden=16)
         torch.save(model.state_dict(), self.path("initial.pt"))
         events = train("--model", "mlp:4,16,3", "--data", IRIS, "--no-standardize", "--devices", devices, "--batch-size",
-                       batch_size, "--optimizer", name.split()[0], *flags, "--epochs", 0, "--max-steps", STEPS,
+                       batch_size, "--accumulate", accumulate, "--optimizer", name.split()[0], *flags, *extra, "--epochs", 0,
+                       "--max-steps", STEPS,
                        "--key-prefix", "fc.", "--seed", 9, "--load", self.path("initial.pt"), "--save", self.path("run"))
         ours = losses(events)
         self.assertEqual(len(ours), STEPS)
         x, y = iris()
         optimizer = make(model.parameters())
-        steps = -(-150 // batch_size)
+        size = batch_size * accumulate
+        steps = -(-150 // size)
         for step, got in enumerate(ours):
-            at = step % steps * batch_size
-            batch = epoch_order(150, 9, step // steps)[at:at + batch_size]
+            at = step % steps * size
+            batch = epoch_order(150, 9, step // steps)[at:at + size]
             optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(model(x[batch]), y[batch])
-            loss.backward()
+            loss_of(model, x[batch], y[batch]).backward()
+            with torch.no_grad():
+                loss = mean_over_samples(model, x[batch], y[batch])
+            clip(model.parameters())
             optimizer.step()
             self.assertLess(abs(got - loss.item()), 1e-5 * loss.item(), f"{name}, step {step}")
         state = torch.load(self.path("run/last.pt"))["model_state_dict"]
@@ -91,6 +108,36 @@ class Follows(Case):
         for name in ("sgd nesterov", "adam", "adamw amsgrad"):
             with self.subTest(optimizer=name):
                 self.follow(name, "host:3")
+
+    def test_clipped_norms(self):
+        for devices in ("host", "host:3"):
+            with self.subTest(devices=devices):
+                self.follow("sgd momentum", devices, 32, ["--clip-norm", 0.3],
+                            clip=lambda p: torch.nn.utils.clip_grad_norm_(p, 0.3))
+
+    def test_clipped_values(self):
+        for devices in ("host", "host:3"):
+            with self.subTest(devices=devices):
+                self.follow("sgd momentum", devices, 32, ["--clip-value", 0.02],
+                            clip=lambda p: torch.nn.utils.clip_grad_value_(p, 0.02))
+
+    def test_accumulated_batches(self):
+        # 150 samples are a step of 4 x 16 twice, and one of 22 in 4 pieces
+        for devices in ("host", "host:3"):
+            with self.subTest(devices=devices):
+                self.follow("adam", devices, 16, accumulate=4)
+        self.follow("sgd momentum", "host:2", 16, ["--clip-norm", 0.3], accumulate=4,
+                    clip=lambda p: torch.nn.utils.clip_grad_norm_(p, 0.3))
+
+    def test_the_mean_of_ranks(self):
+        for accumulate in (1, 2):
+            with self.subTest(accumulate=accumulate):
+                self.follow("sgd momentum", "host:3", 16, ["--grad-average", "ranks"], accumulate=accumulate,
+                            loss_of=mean_over_ranks(3))
+
+    def test_buckets_of_any_size(self):
+        self.follow("adam", "host:3", 32, ["--bucket-mb", 0, "--first-bucket-mb", 0])
+        self.follow("adam", "host:3", 32, ["--bucket-mb", 0.0002, "--first-bucket-mb", 1e-4])
 
 
 class SameJob(Case):

@@ -265,13 +265,12 @@ static lks_status_t open_replica(lks_comm_t *comm, plan_t *plan, element_t *valu
 {
     lks_replica_param_t params[PARAMS];
     for (int p = 0; p < PARAMS; p++) {
-        params[p] =
-            (lks_replica_param_t){.name = names[p],
-                                  .kind = p == BUFFER ? LKS_PARAM_BUFFER : LKS_PARAM_WEIGHT,
-                                  .dtype = plan->dtype[p],
-                                  .ndim = 1,
-                                  .shape = &counts[p],
-                                  .value = &values[p]};
+        params[p] = (lks_replica_param_t){.name = names[p],
+                                          .kind = p == BUFFER ? LKS_PARAM_BUFFER : LKS_PARAM_WEIGHT,
+                                          .dtype = plan->dtype[p],
+                                          .ndim = 1,
+                                          .shape = &counts[p],
+                                          .value = &values[p]};
         for (int64_t i = 0; i < counts[p]; i++) {
             set(plan->dtype[p], &values[p], i, first_value(lks_comm_rank(comm), i));
         }
@@ -418,8 +417,8 @@ static lks_status_t move_at_half_time(lks_comm_t *comm, void *context)
         for (size_t p = 0; p < PARAMS; p++) {
             for (size_t i = 0; i <= lks_optim_state_count(to->optim); i++) {
                 bool state = i < lks_optim_state_count(to->optim);
-                lks_tensor_t a = state ? lks_optim_state(from->optim, i, p)
-                                       : lks_optim_master(from->optim, p);
+                lks_tensor_t a =
+                    state ? lks_optim_state(from->optim, i, p) : lks_optim_master(from->optim, p);
                 lks_tensor_t b =
                     state ? lks_optim_state(to->optim, i, p) : lks_optim_master(to->optim, p);
                 if (a.storage) {

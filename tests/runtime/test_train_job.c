@@ -96,6 +96,24 @@ Test(train_job, three_replicas_follow_one)
     cr_assert(one.losses[29] < one.losses[0]);
 }
 
+Test(train_job, accumulated_batches_follow_a_large_one)
+{
+    curve_t one = {0}, four = {0};
+    lks_train_result_t result;
+    lks_train_config_t config = job(&one);
+    assert_ok(lks_train(&config, &result));
+    config.devices = "host:3";
+    config.batch_size = 8;
+    config.accumulate = 4;
+    config.observer_context = &four;
+    assert_ok(lks_train(&config, &result));
+    cr_assert_eq(one.count, 30);
+    cr_assert_eq(four.count, 30);
+    for (int i = 0; i < 30; i++) {
+        cr_assert(fabs(one.losses[i] - four.losses[i]) <= 1e-5 * one.losses[i], "step %d", i);
+    }
+}
+
 Test(train_job, more_replicas_than_samples_in_the_last_batch)
 {
     curve_t curve = {0};
@@ -252,6 +270,12 @@ Test(train_job, settings_come_back_from_the_file)
     config.save_dir = dir;
     config.key_prefix = "fc.";
     config.optim.amsgrad = true;
+    config.accumulate = 2;
+    config.grad_average = "ranks";
+    config.clip_norm = 1.5;
+    config.clip_value = 0.25;
+    config.bucket_mb = 3;
+    config.timeout = 60;
     config.profile = test_temp_path("trace.json");
     config.tensorboard_dir = test_temp_path("tb");
     assert_ok(lks_train(&config, &result));
@@ -266,9 +290,16 @@ Test(train_job, settings_come_back_from_the_file)
     cr_assert_eq(said->optim.kind, LKS_OPTIM_ADAM);
     cr_assert(said->optim.amsgrad);
     cr_assert(said->optim.lr == 0.01);
+    cr_assert_eq(said->accumulate, 2);
+    cr_assert_str_eq(said->grad_average, "ranks");
+    cr_assert(said->clip_norm == 1.5);
+    cr_assert(said->clip_value == 0.25);
+    cr_assert(said->bucket_mb == 25 && said->timeout == 0);
     cr_assert(lks_train_args_has(args, "batch-size"));
     cr_assert(lks_train_args_has(args, "batch_size"));
     cr_assert_not(lks_train_args_has(args, "save_dir"));
+    cr_assert_not(lks_train_args_has(args, "bucket-mb"));
+    cr_assert_not(lks_train_args_has(args, "timeout"));
     cr_assert_not(lks_train_args_has(args, "profile"));
     cr_assert_not(lks_train_args_has(args, "tensorboard"));
     lks_train_args_destroy(args);
@@ -349,6 +380,18 @@ Test(train_job, refuses_what_no_job_can_be)
     config = job(&curve);
     config.epochs = 0;
     assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "epochs or of steps");
+    config = job(&curve);
+    config.accumulate = INT64_MAX;
+    assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "are no step");
+    config = job(&curve);
+    config.clip_value = (double)NAN;
+    assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "values of nan");
+    config = job(&curve);
+    config.bucket_mb = (double)INFINITY;
+    assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "buckets of inf MiB");
+    config = job(&curve);
+    config.timeout = -1;
+    assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "timeout of -1 s");
     config = job(&curve);
     config.key_prefix = ".fc.";
     assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "key prefix");
