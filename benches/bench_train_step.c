@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bench_train_step.c - what one training step costs: forward, cross-entropy, backward, update, in one process
- * through the public interface.
+ * through the public interface. The cases with 16-bit parameters show what widening and rounding them costs.
  *     bench_train_step [--json] [--threads N] [--case NAME] [--seconds S]
  * Without --threads: 1 and as many as there are cores. The peer, PyTorch on the same job, is
  * peer_train_step.py; run_train_step alternates both. LOCKSTEP_ISA=baseline|v3 shows other processors. */
@@ -17,12 +17,16 @@ typedef struct step_case {
     lks_optim_kind_t optim;
     int64_t batch;
     int steps; /* in one sample: a short step is below the clock's noise */
+    lks_dtype_t dtype;
 } step_case_t;
 
 static const step_case_t cases[] = {
-    {"iris", "mlp:4,16,3", LKS_OPTIM_ADAM, 150, 100},
-    {"mlp-sgd", "mlp:784,1024,1024,10", LKS_OPTIM_SGD, 128, 1},
-    {"mlp-adam", "mlp:784,1024,1024,10", LKS_OPTIM_ADAM, 128, 1},
+    {"iris", "mlp:4,16,3", LKS_OPTIM_ADAM, 150, 100, LKS_DTYPE_F32},
+    {"mlp-sgd", "mlp:784,1024,1024,10", LKS_OPTIM_SGD, 128, 1, LKS_DTYPE_F32},
+    {"mlp-adam", "mlp:784,1024,1024,10", LKS_OPTIM_ADAM, 128, 1, LKS_DTYPE_F32},
+    {"sgd-bf16", "mlp:784,1024,1024,10", LKS_OPTIM_SGD, 128, 1, LKS_DTYPE_BF16},
+    {"adam-bf16", "mlp:784,1024,1024,10", LKS_OPTIM_ADAM, 128, 1, LKS_DTYPE_BF16},
+    {"adam-f16", "mlp:784,1024,1024,10", LKS_OPTIM_ADAM, 128, 1, LKS_DTYPE_F16},
 };
 
 typedef struct options {
@@ -69,6 +73,7 @@ static job_t job_open(const step_case_t *c, lks_device_t *device, size_t threads
     bench_must(lks_exec_create(device, &config, &job.exec));
     lks_exec_set_training(job.exec, true);
     bench_must(lks_model_create(c->model, &job.module));
+    bench_must(lks_module_set_dtype(job.module, c->dtype));
     bench_must(lks_module_materialize(job.module, device));
     bench_must(lks_module_init(job.module, 0));
     lks_optim_config_t optim = lks_optim_config_default(c->optim);

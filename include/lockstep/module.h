@@ -4,7 +4,7 @@
  * parameters on a device, one block for values, one for gradients, one for buffers -> forward, backward, ...
  * -> lks_module_destroy. A module never knows that it is replicated: each replica owns a copy.
  * Names are PyTorch's: a child's name, a dot, the parameter's: "0.weight".
- * Layers compute in float32. Shapes are written (batch, features); rows are samples.
+ * Layers compute in float32, also where parameters and gradients are stored in 16 bits (lks_module_set_dtype). Shapes are written (batch, features); rows are samples.
  * Threads: a module belongs to one replica's thread.
  * Sources: torch.nn.Linear, ReLU, Dropout, Sequential, CrossEntropyLoss, MSELoss. */
 #ifndef LOCKSTEP_MODULE_H
@@ -39,6 +39,11 @@ LKS_API LKS_NODISCARD lks_status_t lks_sequential_append(lks_module_t *sequentia
 LKS_API void lks_module_destroy(lks_module_t *module);
 LKS_API const char *lks_module_kind(const lks_module_t *module); /**< "Linear", "Sequential" */
 
+/** How the parameters of the tree and their gradients are stored: float32 (at first), float16 or bfloat16; buffers are
+ *  float32. A layer widens its parameters when it reads them, and rounds its gradients when they are done.
+ *  Errors: INVALID_ARG (another dtype, already materialized, part of another module). */
+LKS_API LKS_NODISCARD lks_status_t lks_module_set_dtype(lks_module_t *module, lks_dtype_t dtype);
+
 /** Allocates every parameter, gradient and buffer of the tree on `device`; gradients are zero, values
  *  undefined. Once. Errors: INVALID_ARG (twice), NO_MEMORY. */
 LKS_API LKS_NODISCARD lks_status_t lks_module_materialize(lks_module_t *module,
@@ -62,8 +67,8 @@ typedef struct lks_param {
 LKS_API size_t lks_module_param_count(const lks_module_t *module);
 LKS_API const lks_param_t *lks_module_param(const lks_module_t *module, size_t index);
 
-/** All parameters as one float32 vector (padding between them is zero and stays so), their gradients in the
- *  same layout, and the buffers. Any may be empty. Borrowed. */
+/** All parameters as one vector (padding between them is zero and stays so), their gradients in the
+ *  same layout, both of the module's dtype, and the buffers, float32. Any may be empty. Borrowed. */
 LKS_API lks_tensor_t lks_module_flat_values(const lks_module_t *module);
 LKS_API lks_tensor_t lks_module_flat_grads(const lks_module_t *module);
 LKS_API lks_tensor_t lks_module_flat_buffers(const lks_module_t *module);

@@ -145,7 +145,7 @@ LKS_API double lks_replica_loss_scale(const lks_replica_t *replica);
 
 /** The loss scaler's state, for checkpoints: to be read, or to be written on rank 0 before lks_replica_broadcast. NULL
  *  without one. Borrowed. */
-LKS_API lks_grad_scaler_t *lks_replica_grad_scaler(lks_replica_t *replica);
+LKS_API lks_grad_scaler_t *lks_replica_grad_scaler(const lks_replica_t *replica);
 
 /** Steps that this replica skipped. */
 LKS_API int64_t lks_replica_skipped_steps(const lks_replica_t *replica);

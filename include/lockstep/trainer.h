@@ -11,9 +11,16 @@
  *     best_prec             float, best validation accuracy in percent (training accuracy without a
  *                           validation part; 0 for regression)
  *     args                  plain dict of the job's settings
+ *     master_params         float32 values of the parameters, named as in model_state_dict, which has them rounded; only
+ *                           where precision is not float32
+ *     grad_scaler           as torch.cuda.amp.GradScaler's state_dict(); only with a loss scale
  *     lockstep              layout version, world size, sampler and RNG position, feature statistics, classes
  * Resuming needs only what a PyTorch script would have saved; with `lockstep` it continues mid-epoch, bit
  * for bit.
+ *
+ * With a precision of 16 bits model_state_dict is what model.half() or model.bfloat16() loads; optimizer_state_dict is for an
+ * optimizer of float32 parameters, which begin as master_params. A 16-bit file that has none, and one of another dtype,
+ * begins with its values, rounded. Evaluation needs the model alone, and computes with the rounded values as training does.
  *
  * The loss is the mean over the global batch, whatever the number of replicas.
  *
@@ -44,15 +51,16 @@ typedef struct lks_train_event {
     lks_train_event_kind_t kind;
     int64_t epoch,
         epochs; /**< 1-based current epoch; how many there will be, INT64_MAX for no limit */
-    int64_t step, steps;           /**< 1-based step within the epoch; steps per epoch */
-    int64_t global_step;           /**< optimizer steps taken since the beginning of the job */
-    double loss;                   /**< of the step, or the epoch's mean */
-    double accuracy;               /**< likewise, in percent; NaN for regression */
+    int64_t step, steps; /**< 1-based step within the epoch; steps per epoch */
+    int64_t global_step; /**< steps since the beginning of the job, those skipped among them */
+    double loss;         /**< of the step, or the epoch's mean */
+    double accuracy;     /**< likewise, in percent; NaN for regression */
     double val_loss, val_accuracy; /**< NaN without a validation part */
     double lr;
     double samples_per_second; /**< since the event before, or over the epoch */
     double
         grad_norm; /**< of the step, all gradients together; NaN if nobody measures it (tensorboard) */
+    double loss_scale; /**< what the loss of the step was multiplied by; NaN: by nothing */
     /** Of the time that rank 0 spent on exchanging gradients in the epoch, the share that backward hid: 0 to 1. NaN for a
      *  step, and with one replica. */
     double comm_hidden;
@@ -71,7 +79,7 @@ typedef struct lks_train_config {
     const char *devices; /**< as lks_device_list_open; "auto" */
     bool bind;           /**< threads to cores; true */
     int64_t epochs;      /**< 10; 0 with max_steps: as many as needed */
-    int64_t max_steps;   /**< optimizer steps of the whole job; 0: no limit */
+    int64_t max_steps;   /**< steps of the whole job, those skipped among them; 0: no limit */
     int64_t batch_size;  /**< samples over all replicas at a time; 32 */
     /** So many batches make one step: a replica goes through its part of accumulate x batch_size samples in as many pieces,
      *  whose gradients are added up before they are exchanged. 1 */
@@ -82,8 +90,14 @@ typedef struct lks_train_config {
     const char *grad_average;
     lks_optim_config_t optim;
     double clip_norm, clip_value; /**< as lks_replica_options_t has them; 0: none */
-    const char *scheduler;        /**< as lks_lr_scheduler_parse; "none"; steps once per epoch */
-    uint64_t seed;                /**< of initial values, split, order and dropout; 0 */
+    /** What parameters and their gradients are stored as: "float32", "bfloat16" or "float16". Layers compute in float32 all the
+     *  same, and the optimizer updates float32 master values. "float32" */
+    const char *precision;
+    /** "auto": with float16 as GradScaler begins (65536, halved by a step whose gradients overflow, which is skipped,
+     *  doubled after 2000 good ones), else none. A number: that, always. "none". "auto" */
+    const char *loss_scale;
+    const char *scheduler;  /**< as lks_lr_scheduler_parse; "none"; steps once per epoch */
+    uint64_t seed;          /**< of initial values, split, order and dropout; 0 */
     double val_fraction;    /**< part of the training data kept for validation, stratified; 0 */
     const char *key_prefix; /**< in front of every parameter's name in files; "" */
     const char *load;       /**< start from these weights; NULL */
@@ -117,8 +131,9 @@ typedef struct lks_train_config {
 LKS_API lks_train_config_t lks_train_config_default(void);
 
 typedef struct lks_train_result {
-    int64_t epochs;      /**< completed */
-    int64_t global_step; /**< optimizer steps */
+    int64_t epochs;        /**< completed */
+    int64_t global_step;   /**< steps */
+    int64_t skipped_steps; /**< those of them whose gradients the loss scale made overflow */
     double loss, accuracy, val_loss,
         val_accuracy;     /**< of the last completed epoch; as in the event */
     double best_accuracy; /**< percent */

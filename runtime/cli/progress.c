@@ -106,6 +106,9 @@ static void show_json(const lks_train_event_t *event)
         json_key_float(stdout, &first, "loss", event->loss);
         json_key_float(stdout, &first, "lr", event->lr);
     }
+    if (event->kind == LKS_EVENT_STEP) {
+        json_key_float(stdout, &first, "loss_scale", event->loss_scale);
+    }
     if (event->kind == LKS_EVENT_EPOCH) {
         json_key_float(stdout, &first, "accuracy", event->accuracy);
         json_key_float(stdout, &first, "val_loss", event->val_loss);

@@ -58,6 +58,11 @@ static size_t make_options(train_flags_t *flags, option_t *options)
         OPTION_STR(
             "grad-average", "OVER", &c->grad_average, true,
             "samples, or ranks: the mean of the replicas' own means, as DDP (default: samples)"),
+        OPTION_STR("precision", "DTYPE", &c->precision, true,
+                   "what weights are stored in: float32, bfloat16 or float16 (default: float32)"),
+        OPTION_STR(
+            "loss-scale", "S", &c->loss_scale, true,
+            "auto (with float16 from 65536 on, as GradScaler), a number or none (default: auto)"),
         OPTION_CUSTOM("optimizer", "NAME", &o->kind, parse_optimizer, true,
                       "sgd, adam or adamw (default: sgd)"),
         OPTION_FLOAT("lr", &o->lr, true, "learning rate (default: sgd 0.01, adam and adamw 0.001)"),
@@ -161,6 +166,7 @@ static void print_result(const train_flags_t *flags, const lks_train_result_t *r
         json_key_str(stdout, &first, "event", "done");
         json_key_int(stdout, &first, "epochs", result->epochs);
         json_key_int(stdout, &first, "global_step", result->global_step);
+        json_key_int(stdout, &first, "skipped_steps", result->skipped_steps);
         json_key_float(stdout, &first, "loss", result->loss);
         json_key_float(stdout, &first, "accuracy", result->accuracy);
         json_key_float(stdout, &first, "val_loss", result->val_loss);
@@ -171,8 +177,12 @@ static void print_result(const train_flags_t *flags, const lks_train_result_t *r
         fputs("}\n", stdout);
         return;
     }
-    printf("%s after %lld epochs, %lld steps, %.2f s", result->interrupted ? "stopped" : "trained",
-           (long long)result->epochs, (long long)result->global_step, result->seconds);
+    printf("%s after %lld epochs, %lld steps", result->interrupted ? "stopped" : "trained",
+           (long long)result->epochs, (long long)result->global_step);
+    if (result->skipped_steps > 0) {
+        printf(" (%lld skipped)", (long long)result->skipped_steps);
+    }
+    printf(", %.2f s", result->seconds);
     if (!isnan(result->loss)) {
         printf(": loss %.6f", result->loss);
     }

@@ -10,6 +10,12 @@
 /* Jobs smaller than this (floating-point operations or bytes) end before a helper has woken up. */
 #define WORK_MIN ((size_t)1 << 20)
 
+/* Memory that grows and is used again. */
+typedef struct memory {
+    void *data;
+    size_t nbytes;
+} memory_t;
+
 struct lks_exec {
     lks_device_t *device;
     const lks_kernels_t *kernels;
@@ -21,8 +27,7 @@ struct lks_exec {
     void *grad_context;
     lks_trace_row_t *trace_row;
     lks_scratch_t scratch;
-    void *workspace;
-    size_t workspace_nbytes;
+    memory_t workspace, layer_memory;
 };
 
 lks_exec_config_t lks_exec_config_default(void)
@@ -65,7 +70,8 @@ void lks_exec_destroy(lks_exec_t *exec)
     }
     lks_team_destroy(exec->team);
     lks_scratch_fini(&exec->scratch);
-    lks_device_free(exec->device, exec->workspace);
+    lks_device_free(exec->device, exec->workspace.data);
+    lks_device_free(exec->device, exec->layer_memory.data);
     free(exec);
 }
 
@@ -138,17 +144,26 @@ lks_status_t lks_exec_scratch(lks_exec_t *exec, lks_dtype_t dtype, int ndim, con
     return lks_scratch_tensor(&exec->scratch, dtype, ndim, shape, out);
 }
 
-lks_status_t lks_exec_workspace(lks_exec_t *exec, size_t nbytes, void **out)
+static lks_status_t reserve(const lks_exec_t *exec, memory_t *memory, size_t nbytes, void **out)
 {
-    if (nbytes > exec->workspace_nbytes) {
+    if (nbytes > memory->nbytes) {
         void *grown;
         LKS_TRY(lks_device_alloc(exec->device, nbytes, &grown));
-        lks_device_free(exec->device, exec->workspace);
-        exec->workspace = grown;
-        exec->workspace_nbytes = nbytes;
+        lks_device_free(exec->device, memory->data);
+        *memory = (memory_t){grown, nbytes};
     }
-    *out = exec->workspace;
+    *out = memory->data;
     return LKS_OK;
+}
+
+lks_status_t lks_exec_workspace(lks_exec_t *exec, size_t nbytes, void **out)
+{
+    return reserve(exec, &exec->workspace, nbytes, out);
+}
+
+lks_status_t lks_exec_layer_memory(lks_exec_t *exec, size_t nbytes, void **out)
+{
+    return reserve(exec, &exec->layer_memory, nbytes, out);
 }
 
 const lks_kernels_t *lks_exec_kernels(const lks_exec_t *exec)

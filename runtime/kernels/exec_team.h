@@ -50,4 +50,7 @@ uint64_t lks_exec_generation(const lks_exec_t *exec);
  *  Errors: NO_MEMORY, DEVICE. */
 LKS_NODISCARD lks_status_t lks_exec_workspace(lks_exec_t *exec, size_t nbytes, void **out);
 
+/** Likewise, for what a layer keeps while it calls others that use the workspace. Errors: NO_MEMORY, DEVICE. */
+LKS_NODISCARD lks_status_t lks_exec_layer_memory(lks_exec_t *exec, size_t nbytes, void **out);
+
 #endif

@@ -2,14 +2,15 @@
 /* init.c - initial values: one walk over the tree, one sequence of random numbers. */
 #include "runtime/nn/module_ops.h"
 
-static void init(lks_module_t *module, lks_rng_t *rng)
+static lks_status_t init(lks_module_t *module, lks_rng_t *rng)
 {
     if (module->ops->init) {
-        module->ops->init(module, rng);
+        LKS_TRY(lks_module_run_init(module, rng));
     }
     for (size_t i = 0; i < module->child_count; i++) {
-        init(module->children[i], rng);
+        LKS_TRY(init(module->children[i], rng));
     }
+    return LKS_OK;
 }
 
 lks_status_t lks_module_init(lks_module_t *module, uint64_t seed)
@@ -19,6 +20,5 @@ lks_status_t lks_module_init(lks_module_t *module, uint64_t seed)
     }
     lks_rng_t rng;
     lks_rng_init(&rng, seed, LKS_STREAM_INIT);
-    init(module, &rng);
-    return LKS_OK;
+    return init(module, &rng);
 }

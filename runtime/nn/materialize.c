@@ -9,13 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CACHE_LINE_FLOATS 16
-
 /* What a walk over the tree collects. */
 typedef struct layout {
+    lks_dtype_t dtypes[2]; /* by kind */
     size_t leaves;
-    size_t counts[2]; /* by kind: tensors ... */
-    size_t floats[2]; /* ... and floats, padding included */
+    size_t counts[2];   /* tensors ... */
+    size_t elements[2]; /* ... and elements, padding included */
 } layout_t;
 
 static lks_status_t out_of_memory(const lks_module_t *module)
@@ -23,9 +22,10 @@ static lks_status_t out_of_memory(const lks_module_t *module)
     return lks_fail(LKS_ERR_NO_MEMORY, "%s: out of memory", module->ops->kind);
 }
 
-static size_t padded(size_t floats)
+static size_t padded(size_t elements, lks_dtype_t dtype)
 {
-    return (floats + CACHE_LINE_FLOATS - 1) / CACHE_LINE_FLOATS * CACHE_LINE_FLOATS;
+    size_t line = 64 / lks_dtype_size(dtype); /* of the cache */
+    return (elements + line - 1) / line * line;
 }
 
 static lks_status_t measure(lks_module_t *module, layout_t *layout)
@@ -36,9 +36,9 @@ static lks_status_t measure(lks_module_t *module, layout_t *layout)
     for (size_t i = 0; i < module->slot_count; i++) {
         const lks_slot_t *slot = &module->slots[i];
         int64_t numel;
-        size_t *sum = &layout->floats[slot->kind];
+        size_t *sum = &layout->elements[slot->kind];
         LKS_TRY(lks_shape_numel(slot->ndim, slot->shape, &numel));
-        if (!lks_add_size(*sum, padded((size_t)numel), sum)) {
+        if (!lks_add_size(*sum, padded((size_t)numel, layout->dtypes[slot->kind]), sum)) {
             return lks_fail(LKS_ERR_INVALID_ARG, "%s: more parameters than any memory holds",
                             module->ops->kind);
         }
@@ -53,12 +53,13 @@ static lks_status_t measure(lks_module_t *module, layout_t *layout)
     return LKS_OK;
 }
 
-/* A block of zeros; none for no floats. */
-static lks_status_t new_block(lks_device_t *device, size_t floats, lks_storage_t **out)
+/* A block of zeros; none for no elements. */
+static lks_status_t new_block(lks_device_t *device, const layout_t *layout, lks_param_kind_t kind,
+                              lks_storage_t **out)
 {
-    size_t nbytes;
-    if (!lks_mul_size(floats, sizeof(float), &nbytes)) {
-        return lks_fail(LKS_ERR_NO_MEMORY, "no memory holds %zu parameters", floats);
+    size_t nbytes, elements = layout->elements[kind];
+    if (!lks_mul_size(elements, lks_dtype_size(layout->dtypes[kind]), &nbytes)) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "no memory holds %zu parameters", elements);
     }
     if (nbytes == 0) {
         *out = NULL;
@@ -78,11 +79,25 @@ static lks_status_t new_block(lks_device_t *device, size_t floats, lks_storage_t
 /* The second walk, once per kind, gives every slot its place: parameters come before buffers. */
 typedef struct placing {
     lks_param_kind_t kind;
+    lks_dtype_t dtype;
     lks_storage_t *values, *grads; /* grads NULL for buffers */
     lks_param_t *first, *next;     /* of all parameters */
     int64_t offset;
     lks_strbuf_t *names; /* one behind the other, each with its zero */
 } placing_t;
+
+/* Where the layer finds its numbers, if they are float32; else stored.c copies them. */
+static void point_slot(lks_slot_t *slot, const lks_param_t *param)
+{
+    bool is_float = param->value.dtype == LKS_DTYPE_F32;
+    void *value = lks_tensor_data(&param->value);
+    void *grad = param->grad.storage ? lks_tensor_data(&param->grad) : NULL;
+    slot->count = (size_t)lks_tensor_numel(&param->value);
+    slot->value = is_float ? value : NULL;
+    slot->grad = is_float ? grad : NULL;
+    slot->stored_value = is_float ? NULL : value;
+    slot->stored_grad = is_float ? NULL : grad;
+}
 
 static void place_slot(placing_t *to, lks_slot_t *slot)
 {
@@ -91,16 +106,15 @@ static void place_slot(placing_t *to, lks_slot_t *slot)
     *param = (lks_param_t){.kind = slot->kind};
     lks_tensor_t *value = &param->value;
     *value = (lks_tensor_t){
-        .storage = to->values, .dtype = LKS_DTYPE_F32, .ndim = slot->ndim, .offset = to->offset};
+        .storage = to->values, .dtype = to->dtype, .ndim = slot->ndim, .offset = to->offset};
     memcpy(value->shape, slot->shape, (size_t)slot->ndim * sizeof *slot->shape);
     lks_shape_contiguous_stride(slot->ndim, value->shape, value->stride);
-    slot->value = lks_tensor_data(value);
     if (to->grads) {
         param->grad = *value;
         param->grad.storage = to->grads;
-        slot->grad = lks_tensor_data(&param->grad);
     }
-    to->offset += (int64_t)padded((size_t)lks_tensor_numel(value));
+    point_slot(slot, param);
+    to->offset += (int64_t)padded(slot->count, to->dtype);
 }
 
 static lks_status_t place(lks_module_t *module, const char *prefix, placing_t *to)
@@ -135,6 +149,7 @@ static lks_status_t place_all(lks_module_t *root, lks_module_memory_t *memory,
     }
     lks_strbuf_t names = {0};
     placing_t to = {.kind = LKS_PARAM_WEIGHT,
+                    .dtype = layout->dtypes[LKS_PARAM_WEIGHT],
                     .values = memory->values,
                     .grads = memory->grads,
                     .first = memory->params,
@@ -143,6 +158,7 @@ static lks_status_t place_all(lks_module_t *root, lks_module_memory_t *memory,
     lks_status_t status = place(root, "", &to);
     if (status == LKS_OK) {
         to = (placing_t){.kind = LKS_PARAM_BUFFER,
+                         .dtype = layout->dtypes[LKS_PARAM_BUFFER],
                          .values = memory->buffers,
                          .first = memory->params,
                          .next = memory->params + weights,
@@ -165,11 +181,12 @@ static lks_status_t place_all(lks_module_t *root, lks_module_memory_t *memory,
     return LKS_OK;
 }
 
-static void mark(lks_module_t *module)
+static void mark(lks_module_t *module, lks_dtype_t dtype)
 {
     module->materialized = true;
+    module->dtype = dtype;
     for (size_t i = 0; i < module->child_count; i++) {
-        mark(module->children[i]);
+        mark(module->children[i], dtype);
     }
 }
 
@@ -189,16 +206,17 @@ lks_status_t lks_module_materialize(lks_module_t *module, lks_device_t *device)
         return lks_fail(LKS_ERR_INVALID_ARG, "%s: it is part of another module; materialize that",
                         module->ops->kind);
     }
-    layout_t layout = {0};
+    layout_t layout = {
+        .dtypes = {[LKS_PARAM_WEIGHT] = module->dtype, [LKS_PARAM_BUFFER] = LKS_DTYPE_F32}};
     LKS_TRY(measure(module, &layout));
     lks_module_memory_t memory = {0};
     lks_status_t status;
-    LKS_GOTO(new_block(device, layout.floats[LKS_PARAM_WEIGHT], &memory.values), release);
-    LKS_GOTO(new_block(device, layout.floats[LKS_PARAM_WEIGHT], &memory.grads), release);
-    LKS_GOTO(new_block(device, layout.floats[LKS_PARAM_BUFFER], &memory.buffers), release);
+    LKS_GOTO(new_block(device, &layout, LKS_PARAM_WEIGHT, &memory.values), release);
+    LKS_GOTO(new_block(device, &layout, LKS_PARAM_WEIGHT, &memory.grads), release);
+    LKS_GOTO(new_block(device, &layout, LKS_PARAM_BUFFER, &memory.buffers), release);
     LKS_GOTO(place_all(module, &memory, &layout), release);
     module->memory = memory;
-    mark(module);
+    mark(module, module->dtype);
     return LKS_OK;
 
 release:

@@ -13,7 +13,23 @@ lks_status_t lks_module_create(const lks_module_ops_t *ops, size_t size, lks_mod
         return lks_fail(LKS_ERR_NO_MEMORY, "%s: out of memory", ops->kind);
     }
     module->ops = ops;
+    module->dtype = LKS_DTYPE_F32;
     *out = module;
+    return LKS_OK;
+}
+
+lks_status_t lks_module_set_dtype(lks_module_t *module, lks_dtype_t dtype)
+{
+    if (dtype != LKS_DTYPE_F32 && dtype != LKS_DTYPE_F16 && dtype != LKS_DTYPE_BF16) {
+        return lks_fail(LKS_ERR_INVALID_ARG,
+                        "%s: parameters are float32, float16 or bfloat16, not %s",
+                        module->ops->kind, lks_dtype_name(dtype));
+    }
+    if (module->materialized || module->owned) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "%s: %s; its dtype cannot change", module->ops->kind,
+                        module->owned ? "it is part of another module" : "materialized before");
+    }
+    module->dtype = dtype;
     return LKS_OK;
 }
 
@@ -53,26 +69,26 @@ const lks_param_t *lks_module_param(const lks_module_t *module, size_t index)
     return &module->memory.params[index];
 }
 
-static lks_tensor_t flat(lks_storage_t *storage)
+static lks_tensor_t flat(lks_storage_t *storage, lks_dtype_t dtype)
 {
-    lks_tensor_t tensor = {.storage = storage, .dtype = LKS_DTYPE_F32, .ndim = 1, .stride = {1}};
-    tensor.shape[0] = storage ? (int64_t)(lks_storage_nbytes(storage) / sizeof(float)) : 0;
+    lks_tensor_t tensor = {.storage = storage, .dtype = dtype, .ndim = 1, .stride = {1}};
+    tensor.shape[0] = storage ? (int64_t)(lks_storage_nbytes(storage) / lks_dtype_size(dtype)) : 0;
     return tensor;
 }
 
 lks_tensor_t lks_module_flat_values(const lks_module_t *module)
 {
-    return flat(module->memory.values);
+    return flat(module->memory.values, module->dtype);
 }
 
 lks_tensor_t lks_module_flat_grads(const lks_module_t *module)
 {
-    return flat(module->memory.grads);
+    return flat(module->memory.grads, module->dtype);
 }
 
 lks_tensor_t lks_module_flat_buffers(const lks_module_t *module)
 {
-    return flat(module->memory.buffers);
+    return flat(module->memory.buffers, LKS_DTYPE_F32);
 }
 
 int64_t lks_module_in_features(const lks_module_t *module)
@@ -121,7 +137,7 @@ lks_status_t lks_module_forward(lks_module_t *module, lks_exec_t *exec, const lk
     }
     LKS_TRY(check_batch(kind, "input", input));
     lks_tensor_t result;
-    LKS_TRY(module->ops->forward(module, exec, input, false, &result));
+    LKS_TRY(lks_module_run_forward(module, exec, input, false, &result));
     if (lks_exec_is_training(exec)) {
         module->output = result;
         module->trained_on = exec;
@@ -148,7 +164,7 @@ lks_status_t lks_module_backward(lks_module_t *module, lks_exec_t *exec,
             lks_shape_format(got, sizeof got, grad_output->ndim, grad_output->shape),
             lks_shape_format(wanted, sizeof wanted, module->output.ndim, module->output.shape));
     }
-    LKS_TRY(module->ops->backward(module, exec, grad_output, false, grad_input));
+    LKS_TRY(lks_module_run_backward(module, exec, grad_output, false, grad_input));
     return lks_module_report_grads(module, exec);
 }
 

@@ -19,8 +19,13 @@ typedef struct lks_slot {
     lks_param_kind_t kind;
     int ndim;
     int64_t shape[LKS_SLOT_DIMS_MAX];
-    float *value, *grad; /* from materialize on; no grad for a buffer */
-    size_t param;        /* index of lks_module_param; likewise */
+    /* What the layer reads and writes; no grad for a buffer. Float32 ones are those that are stored, from materialize
+     * on; else they are copies, valid in the layer's own init, forward and backward: in forward value, in backward
+     * grad and, where the input's gradient is wanted, value. */
+    float *value, *grad;
+    void *stored_value, *stored_grad; /* of the module's dtype; NULL: the same as above */
+    size_t count;                     /* elements; from materialize on, as the next */
+    size_t param;                     /* index of lks_module_param */
 } lks_slot_t;
 
 typedef struct lks_module_ops {
@@ -58,6 +63,7 @@ struct lks_module {
     lks_module_t **children; /* only a container has them */
     size_t child_count, child_capacity;
     bool owned, materialized;
+    lks_dtype_t dtype; /* of parameters; the root's, until materialize makes it everybody's */
     lks_slot_t slots[LKS_SLOTS_MAX];
     size_t slot_count;
     size_t layer; /* number among the leaves of the tree, in order, from 1 */
@@ -79,9 +85,20 @@ LKS_NODISCARD lks_status_t lks_module_create(const lks_module_ops_t *ops, size_t
 /** Names the spans of all layers of a tree, before its exec gets a row: "3 Linear forward". */
 void lks_module_name_spans(lks_module_t *module, lks_trace_t *trace);
 
+/** A layer's ops->forward and ops->backward, with parameters of 16 bits widened before and gradients rounded after. */
+LKS_NODISCARD lks_status_t lks_module_run_forward(lks_module_t *module, lks_exec_t *exec,
+                                                  const lks_tensor_t *input, bool relu,
+                                                  lks_tensor_t *output);
+LKS_NODISCARD lks_status_t lks_module_run_backward(lks_module_t *module, lks_exec_t *exec,
+                                                   const lks_tensor_t *grad_output,
+                                                   bool input_is_relu, lks_tensor_t *grad_input);
+
 /** Tells the exec that the gradients of a layer's own parameters are done: after the layer's backward, which was the
  *  last to use their values. */
 LKS_NODISCARD lks_status_t lks_module_report_grads(const lks_module_t *module, lks_exec_t *exec);
+
+/** ops->init, likewise. Errors: NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_module_run_init(lks_module_t *module, lks_rng_t *rng);
 
 void lks_module_memory_fini(lks_module_memory_t *memory);
 

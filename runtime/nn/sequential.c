@@ -75,7 +75,7 @@ static lks_status_t forward(lks_module_t *module, lks_exec_t *exec, const lks_te
         lks_tensor_t y;
         lks_trace_row_t *row = child->forward_span ? lks_exec_trace_row(exec) : NULL;
         int64_t start = lks_trace_begin(row);
-        lks_status_t status = child->ops->forward(child, exec, &x, fused, &y);
+        lks_status_t status = lks_module_run_forward(child, exec, &x, fused, &y);
         lks_trace_end(row, child->forward_span, start, NULL, 0);
         if (status != LKS_OK) {
             return lks_error_prefix(status, "module %zu", i);
@@ -106,7 +106,7 @@ static lks_status_t backward(lks_module_t *module, lks_exec_t *exec,
         bool wanted = i > 0 || grad_input;
         lks_trace_row_t *row = child->backward_span ? lks_exec_trace_row(exec) : NULL;
         int64_t start = lks_trace_begin(row);
-        lks_status_t status = child->ops->backward(child, exec, &dy, fused, wanted ? &dx : NULL);
+        lks_status_t status = lks_module_run_backward(child, exec, &dy, fused, wanted ? &dx : NULL);
         lks_trace_end(row, child->backward_span, start, NULL, 0);
         if (status != LKS_OK) {
             return lks_error_prefix(status, "module %zu", i);

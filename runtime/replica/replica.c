@@ -423,7 +423,7 @@ double lks_replica_loss_scale(const lks_replica_t *replica)
     return sync->options.grad_scaler ? (double)sync->scaler.scale : 1;
 }
 
-lks_grad_scaler_t *lks_replica_grad_scaler(lks_replica_t *replica)
+lks_grad_scaler_t *lks_replica_grad_scaler(const lks_replica_t *replica)
 {
     return replica->sync->options.grad_scaler ? &replica->sync->scaler : NULL;
 }

@@ -34,6 +34,8 @@ static const field_t fields[] = {
     FIELD("grad_average", FIELD_STR, grad_average),
     FIELD("clip_norm", FIELD_FLOAT, clip_norm),
     FIELD("clip_value", FIELD_FLOAT, clip_value),
+    FIELD("precision", FIELD_STR, precision),
+    FIELD("loss_scale", FIELD_STR, loss_scale),
     FIELD("optimizer", FIELD_OPTIMIZER, optim.kind),
     FIELD("lr", FIELD_FLOAT, optim.lr),
     FIELD("momentum", FIELD_FLOAT, optim.momentum),
@@ -214,6 +216,8 @@ lks_train_config_t lks_train_config_default(void)
         .batch_size = 32,
         .accumulate = 1,
         .grad_average = "samples",
+        .precision = "float32",
+        .loss_scale = "auto",
         .optim = lks_optim_config_default(LKS_OPTIM_SGD),
         .scheduler = "none",
         .key_prefix = "",
@@ -296,16 +300,24 @@ lks_status_t lks_train_config_check(const lks_train_config_t *config)
     if (!config->model || !config->data) {
         return lks_fail(LKS_ERR_INVALID_ARG, "training needs a model and data");
     }
-    if (!config->devices || !config->scheduler || !config->key_prefix || !config->grad_average) {
-        return lks_fail(LKS_ERR_INVALID_ARG,
-                        "devices, scheduler, key_prefix and grad_average must be texts; begin with "
-                        "lks_train_config_default()");
+    const char *const texts[] = {config->devices,      config->scheduler, config->key_prefix,
+                                 config->grad_average, config->precision, config->loss_scale};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (!texts[i]) {
+            return lks_fail(
+                LKS_ERR_INVALID_ARG,
+                "devices, scheduler, key_prefix, grad_average, precision and loss_scale "
+                "must be texts; begin with lks_train_config_default()");
+        }
     }
     LKS_TRY(check_texts(config));
     LKS_TRY(check_outputs(config));
     if (!config->save_dir && (config->save_every > 0 || config->save_every_steps > 0)) {
         return lks_fail(LKS_ERR_INVALID_ARG, "saving every so often needs a folder to save in");
     }
+    lks_grad_scaler_t scaler;
+    bool scales;
+    LKS_TRY(lks_job_scaler(config, &scaler, &scales));
     LKS_TRY(check_batches(config));
     LKS_TRY(check_exchange(config));
     if (config->epochs < 0 || config->max_steps < 0 || config->save_every < 0 ||

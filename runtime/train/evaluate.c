@@ -169,8 +169,10 @@ static lks_status_t session_open(session_t *session)
         return lks_fail(LKS_ERR_INVALID_ARG, "the batch size must be at least 1");
     }
     LKS_TRY(resolve_model(session));
+    lks_dtype_t dtype = LKS_DTYPE_F32;
+    LKS_TRY(lks_job_precision(lks_train_args_config(session->args), &dtype));
     const lks_replicas_config_t replicas = {
-        .model = session->model, .devices = config->devices, .bind = config->bind};
+        .model = session->model, .dtype = dtype, .devices = config->devices, .bind = config->bind};
     LKS_TRY(lks_replicas_open(&session->replicas, &replicas));
     LKS_TRY(lks_checkpoint_open(config->load, NULL, &session->checkpoint));
     LKS_TRY(load_model(session));

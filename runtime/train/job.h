@@ -21,9 +21,10 @@
 
 /** Where a job stands. Every replica keeps one; they are equal, because everything in them was all-reduced. */
 typedef struct lks_progress {
-    int64_t epoch;       /* completed epochs */
-    int64_t step;        /* steps done in the current epoch */
-    int64_t global_step; /* optimizer steps since the beginning */
+    int64_t epoch;         /* completed epochs */
+    int64_t step;          /* steps done in the current epoch */
+    int64_t global_step;   /* since the beginning */
+    int64_t skipped_steps; /* of these, by the loss scaler */
     lks_lr_scheduler_t scheduler;
     double epoch_loss, epoch_correct; /* sums over the current epoch's samples */
     int64_t epoch_count;
@@ -62,6 +63,7 @@ typedef struct lks_job {
 
 typedef struct lks_replicas_config {
     const char *model, *devices;
+    lks_dtype_t dtype; /* of parameters */
     bool bind;
     const lks_replica_options_t *options; /* NULL: no optimizer */
     bool processes; /* those that a launcher started make one job; else each is alone */
@@ -109,6 +111,16 @@ lks_value_t *lks_tensor_save(lks_tree_t *tree, const lks_tensor_t *tensor);
 /** The module's tensors as an OrderedDict with `_metadata`, names behind `prefix`. */
 lks_value_t *lks_model_state_save(lks_tree_t *tree, const lks_module_t *module, const char *prefix);
 
+/** Master values in the same manner: those of parameters that have some. */
+lks_value_t *lks_masters_save(lks_tree_t *tree, const lks_module_t *module,
+                              const lks_optim_t *optim, const char *prefix);
+
+/** Fills them from a checkpoint's master_params; where it has none, or `checkpoint` is NULL, from the module's values.
+ *  Errors: as lks_model_state_load, strict. */
+LKS_NODISCARD lks_status_t lks_masters_load(lks_checkpoint_t *checkpoint,
+                                            const lks_module_t *module, const lks_optim_t *optim,
+                                            const char *prefix);
+
 /** Fills the module from a checkpoint's state dict: all of it or nothing. `report` gets the load report's
  *  text. Errors: NOT_FOUND (no state dict), MISMATCH (strict, or nothing fits), CORRUPT. */
 LKS_NODISCARD lks_status_t lks_model_state_load(lks_checkpoint_t *checkpoint, lks_module_t *module,
@@ -129,6 +141,19 @@ LKS_NODISCARD lks_status_t lks_optim_state_load(lks_checkpoint_t *checkpoint,
 lks_value_t *lks_scheduler_state_save(lks_tree_t *tree, const lks_lr_scheduler_t *scheduler);
 LKS_NODISCARD lks_status_t lks_scheduler_state_load(const lks_value_t *state,
                                                     lks_lr_scheduler_t *scheduler);
+
+/* --- precision.c -------------------------------------------------------------------------------- */
+
+/** config->precision. Errors: INVALID_ARG. */
+LKS_NODISCARD lks_status_t lks_job_precision(const lks_train_config_t *config, lks_dtype_t *out);
+
+/** The loss scaler that config->loss_scale asks for, if it `scales`. Errors: INVALID_ARG. */
+LKS_NODISCARD lks_status_t lks_job_scaler(const lks_train_config_t *config, lks_grad_scaler_t *out,
+                                          bool *scales);
+
+lks_value_t *lks_scaler_state_save(lks_tree_t *tree, const lks_grad_scaler_t *scaler);
+LKS_NODISCARD lks_status_t lks_scaler_state_load(const lks_value_t *state,
+                                                 lks_grad_scaler_t *scaler);
 
 /* --- save.c, resume.c, args.c ------------------------------------------------------------------- */
 

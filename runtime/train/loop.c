@@ -58,6 +58,7 @@ static lks_train_event_t make_event(const loop_t *loop, lks_train_event_kind_t k
         .val_accuracy = at->val_accuracy,
         .lr = at->scheduler.last_lr,
         .grad_norm = (double)NAN,
+        .loss_scale = (double)NAN,
         .comm_hidden = (double)NAN,
     };
 }
@@ -161,7 +162,15 @@ typedef struct step_sums {
     double loss, correct, asked; /* who was asked to stop */
 } step_sums_t;
 
-/* Adds to `sums`. The gradient is that of a mean over `mean_count` samples; the loss that of all. */
+static void scale_gradient(const lks_tensor_t *grad, double scale)
+{
+    float *numbers = lks_tensor_data(grad);
+    for (int64_t i = 0, count = lks_tensor_numel(grad); i < count && scale != 1; i++) {
+        numbers[i] *= (float)scale;
+    }
+}
+
+/* Adds to `sums`. The gradient is that of a mean over `mean_count` samples, scaled; the loss is that of all samples. */
 static lks_status_t compute_loss(const loop_t *loop, const lks_batch_t *batch, int64_t mean_count,
                                  const lks_tensor_t *output, step_sums_t *sums, lks_tensor_t *grad)
 {
@@ -170,6 +179,7 @@ static lks_status_t compute_loss(const loop_t *loop, const lks_batch_t *batch, i
     LKS_TRY(lks_batch_loss(loop->replica->exec, output, batch, mean_count, &loss, grad, &correct));
     sums->loss += loss * ((double)mean_count / (double)batch->part.global_count);
     sums->correct += (double)correct;
+    scale_gradient(grad, lks_replica_loss_scale(loop->replica));
     lks_trace_end(loop->compute_row, "loss", start, NULL, 0);
     return LKS_OK;
 }
@@ -211,6 +221,7 @@ static void count_step(loop_t *loop, const step_sums_t *sums, int64_t count)
     at->epoch_correct += sums->correct;
     at->epoch_count += count;
     at->global_step++;
+    at->skipped_steps = loop->job->start.skipped_steps + lks_replica_skipped_steps(loop->replica);
     at->step++;
     loop->epoch_watch.samples += count;
     loop->log_watch.samples += count;
@@ -223,7 +234,8 @@ static double percent(const loop_t *loop, double correct, int64_t count)
     return classes ? 100.0 * correct / (double)count : (double)NAN;
 }
 
-static lks_status_t log_step(loop_t *loop, const step_sums_t *sums, int64_t count)
+static lks_status_t log_step(loop_t *loop, const step_sums_t *sums, int64_t count,
+                             double loss_scale)
 {
     int64_t every = loop->config->log_every;
     if (every == 0 || loop->at.global_step % every != 0) {
@@ -233,6 +245,7 @@ static lks_status_t log_step(loop_t *loop, const step_sums_t *sums, int64_t coun
     event.loss = sums->loss;
     event.accuracy = percent(loop, sums->correct, count);
     event.grad_norm = lks_replica_grad_norm(loop->replica);
+    event.loss_scale = loss_scale;
     event.samples_per_second = samples_per_second(&loop->log_watch);
     start_watch(&loop->log_watch);
     return notify(loop, &event);
@@ -286,6 +299,8 @@ static lks_status_t train_step(loop_t *loop)
 {
     lks_batch_t batch;
     step_sums_t sums = {0};
+    bool scales = lks_replica_grad_scaler(loop->replica) != NULL;
+    double loss_scale = scales ? lks_replica_loss_scale(loop->replica) : (double)NAN;
     set_step(loop);
     LKS_TRY(next_batch(loop, &batch));
     for (int64_t k = 0; k < loop->config->accumulate; k++) {
@@ -293,7 +308,7 @@ static lks_status_t train_step(loop_t *loop)
     }
     LKS_TRY(share_sums(loop, &sums));
     count_step(loop, &sums, batch.part.global_count);
-    return log_step(loop, &sums, batch.part.global_count);
+    return log_step(loop, &sums, batch.part.global_count, loss_scale);
 }
 
 /* --- the end of an epoch ------------------------------------------------------------------------- */

@@ -21,6 +21,7 @@ static const metric_t step_metrics[] = {
     METRIC("train/lr", lr, false),
     METRIC("train/samples_per_second", samples_per_second, false),
     METRIC("train/grad_norm", grad_norm, false),
+    METRIC("train/loss_scale", loss_scale, false),
 };
 static const metric_t epoch_metrics[] = {
     METRIC("epoch/loss", loss, true),

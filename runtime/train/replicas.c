@@ -4,7 +4,16 @@
 
 static lks_status_t build_model(void *context, lks_module_t **out)
 {
-    return lks_model_create(*(const char *const *)context, out);
+    const lks_replicas_config_t *config = context;
+    lks_module_t *module;
+    LKS_TRY(lks_model_create(config->model, &module));
+    lks_status_t status = lks_module_set_dtype(module, config->dtype);
+    if (status != LKS_OK) {
+        lks_module_destroy(module);
+        return status;
+    }
+    *out = module;
+    return LKS_OK;
 }
 
 /* A mistake in the description is found here, by one thread, and not by whichever rank comes first. */
@@ -23,9 +32,9 @@ lks_status_t lks_replicas_open(lks_replicas_t *replicas, const lks_replicas_conf
     lks_device_config_t device = {.bind = config->bind};
     lks_launch_share(&replicas->launch, &device.process, &device.processes);
     LKS_TRY(lks_device_list_open(config->devices, &device, &replicas->devices));
-    const char *model = config->model;
+    lks_replicas_config_t copy = *config;
     lks_replica_config_t replica = {.build = build_model,
-                                    .context = &model,
+                                    .context = &copy,
                                     .options = config->options,
                                     .seed = config->seed,
                                     .timeout = config->timeout,

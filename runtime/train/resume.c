@@ -112,6 +112,9 @@ static lks_status_t read_metrics(const lks_value_t *metrics, lks_progress_t *nex
     LKS_TRY(lks_read_float(metrics, where, "val_loss", &next->val_loss));
     LKS_TRY(lks_read_float(metrics, where, "val_accuracy", &next->val_accuracy));
     LKS_TRY(lks_read_float(metrics, where, "best_loss", &next->best_loss));
+    if (lks_value_find(metrics, "skipped_steps")) {
+        LKS_TRY(lks_read_count(metrics, where, "skipped_steps", &next->skipped_steps));
+    }
     return lks_read_float(metrics, where, "best_accuracy", &next->best_accuracy);
 }
 
@@ -131,6 +134,10 @@ static lks_status_t read_lockstep(const lks_job_t *job, const lks_value_t *dict,
     LKS_TRY(lks_read_count(sampler, "lockstep['sampler']", "step", &next->step));
     LKS_TRY(lks_read_count(rng, "lockstep['rng']", "step", &next->global_step));
     LKS_TRY(read_metrics(metrics, next));
+    if (next->skipped_steps > next->global_step) {
+        return lks_fail(LKS_ERR_MISMATCH, "lockstep has %lld steps, of which %lld were skipped",
+                        (long long)next->global_step, (long long)next->skipped_steps);
+    }
     LKS_TRY(check_sampler(job, sampler, next->step));
     if (next->step >= lks_sampler_steps(&job->sampler) && next->step > 0) {
         return lks_fail(LKS_ERR_MISMATCH, "sampler['step'] is %lld, but an epoch has %lld steps",
@@ -198,10 +205,15 @@ static lks_status_t restore(lks_job_t *job, lks_checkpoint_t *checkpoint, lks_st
         job->start.scheduler.last_lr = job->start.scheduler.base_lr = loaded->lr;
     }
     if (job->start.global_step > 0 && config->optim.kind == LKS_OPTIM_SGD) {
-        lks_optim_set_steps(replica->optim, job->start.global_step);
+        lks_optim_set_steps(replica->optim, job->start.global_step - job->start.skipped_steps);
     }
-    return lks_model_state_load(checkpoint, replica->module, config->key_prefix, config->strict,
-                                report);
+    const lks_value_t *scaler = lks_value_find(root, "grad_scaler");
+    if (scaler && lks_replica_grad_scaler(replica)) {
+        LKS_TRY(lks_scaler_state_load(scaler, lks_replica_grad_scaler(replica)));
+    }
+    LKS_TRY(lks_model_state_load(checkpoint, replica->module, config->key_prefix, config->strict,
+                                 report));
+    return lks_masters_load(checkpoint, replica->module, replica->optim, config->key_prefix);
 }
 
 lks_status_t lks_job_resume(lks_job_t *job, lks_checkpoint_t *checkpoint, lks_strbuf_t *report)

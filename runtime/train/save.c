@@ -47,6 +47,10 @@ static lks_value_t *metrics_dict(lks_tree_t *tree, const lks_progress_t *progres
     lks_value_set_str(tree, dict, "val_accuracy", lks_value_float(tree, progress->val_accuracy));
     lks_value_set_str(tree, dict, "best_loss", lks_value_float(tree, progress->best_loss));
     lks_value_set_str(tree, dict, "best_accuracy", lks_value_float(tree, progress->best_accuracy));
+    if (progress->skipped_steps > 0) {
+        lks_value_set_str(tree, dict, "skipped_steps",
+                          lks_value_int(tree, progress->skipped_steps));
+    }
     return dict;
 }
 
@@ -85,6 +89,21 @@ static lks_value_t *lockstep_dict(lks_tree_t *tree, const lks_job_t *job,
     return dict;
 }
 
+/* What only a job with it has: 16-bit parameters, a loss scale. */
+static void add_precision(lks_tree_t *tree, lks_value_t *root, const lks_job_t *job,
+                          const lks_replica_t *replica)
+{
+    const lks_grad_scaler_t *scaler = lks_replica_grad_scaler(replica);
+    if (lks_module_flat_values(replica->module).dtype != LKS_DTYPE_F32) {
+        lks_value_set_str(
+            tree, root, "master_params",
+            lks_masters_save(tree, replica->module, replica->optim, job->config->key_prefix));
+    }
+    if (scaler) {
+        lks_value_set_str(tree, root, "grad_scaler", lks_scaler_state_save(tree, scaler));
+    }
+}
+
 static lks_value_t *checkpoint_dict(lks_tree_t *tree, const lks_job_t *job,
                                     const lks_replica_t *replica, const lks_progress_t *progress)
 {
@@ -100,6 +119,7 @@ static lks_value_t *checkpoint_dict(lks_tree_t *tree, const lks_job_t *job,
     lks_value_set_str(tree, root, "loss", lks_value_float(tree, progress->loss));
     lks_value_set_str(tree, root, "best_prec",
                       lks_value_float(tree, fmax(progress->best_accuracy, 0.0)));
+    add_precision(tree, root, job, replica);
     lks_value_set_str(tree, root, "args", lks_args_save(tree, config));
     lks_value_set_str(tree, root, "lockstep", lockstep_dict(tree, job, replica, progress));
     return root;

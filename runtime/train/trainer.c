@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,6 +50,10 @@ static lks_status_t load_weights(lks_job_t *job, lks_checkpoint_t *checkpoint)
         config->resume
             ? lks_job_resume(job, checkpoint, &report)
             : lks_model_state_load(checkpoint, module, config->key_prefix, config->strict, &report);
+    if (status == LKS_OK && !config->resume) {
+        status = lks_masters_load(NULL, module, lks_replicas_first(&job->replicas)->optim,
+                                  config->key_prefix);
+    }
     if (status == LKS_OK) {
         notify_file(job, LKS_EVENT_LOAD, path, lks_strbuf_text(&report));
         if (config->resume) {
@@ -64,8 +69,10 @@ static void notify_start(const lks_job_t *job)
 {
     size_t count = lks_device_list_count(job->replicas.devices);
     int world_size = lks_replicas_first(&job->replicas)->world_size;
+    bool rounds = strcmp(job->config->precision, "float32") != 0;
     lks_strbuf_t text = {0};
-    lks_strbuf_appendf(&text, "%s on %d %s", job->config->model, world_size,
+    lks_strbuf_appendf(&text, "%s%s%s on %d %s", job->config->model, rounds ? " in " : "",
+                       rounds ? job->config->precision : "", world_size,
                        world_size == 1 ? "device" : "devices");
     if (job->replicas.launch.processes > 1) {
         lks_strbuf_appendf(&text, " of %d processes, here", job->replicas.launch.processes);
@@ -92,7 +99,13 @@ static lks_status_t open_replicas(lks_job_t *job)
 {
     const lks_train_config_t *config = job->config;
     lks_replica_options_t options = lks_replica_options_default();
+    lks_grad_scaler_t scaler;
+    lks_dtype_t dtype = LKS_DTYPE_F32;
+    bool scales = false;
+    LKS_TRY(lks_job_precision(config, &dtype));
+    LKS_TRY(lks_job_scaler(config, &scaler, &scales));
     options.optim = &config->optim;
+    options.grad_scaler = scales ? &scaler : NULL;
     options.measure_norm = config->tensorboard_dir != NULL;
     options.clip_norm = config->clip_norm;
     options.clip_value = config->clip_value;
@@ -102,6 +115,7 @@ static lks_status_t open_replicas(lks_job_t *job)
     options.reduce = lks_averages_ranks(config) ? LKS_REDUCE_AVG : LKS_REDUCE_SUM;
     const lks_replicas_config_t replicas = {
         .model = config->model,
+        .dtype = dtype,
         .devices = config->devices,
         .bind = config->bind,
         .options = &options,
@@ -233,6 +247,7 @@ lks_status_t lks_train(const lks_train_config_t *config, lks_train_result_t *res
     *result = (lks_train_result_t){
         .epochs = job.end.epoch,
         .global_step = job.end.global_step,
+        .skipped_steps = job.end.skipped_steps,
         .loss = job.end.loss,
         .accuracy = job.end.accuracy,
         .val_loss = job.end.val_loss,

@@ -90,6 +90,8 @@ check "a load that failed says it loaded" sh -c "! grep -q '^loaded' '$err'"
 expect 2 "--lr differs from the resumed" train --resume "$good" --lr 0.5
 expect 2 "--clip-norm differs from the resumed" train --resume "$good" --clip-norm 0.5
 expect 2 "--accumulate differs from the resumed" train --resume "$good" --accumulate 2
+expect 2 "--precision differs from the resumed" train --resume "$good" --precision float16
+expect 2 "--loss-scale differs from the resumed" train --resume "$good" --loss-scale 8
 expect 2 "--grad-average differs from the resumed" train --resume "$good" --grad-average ranks
 expect 1 "no-such.pt" train $small --data "$iris" --resume "$work/no-such.pt"
 
@@ -99,6 +101,11 @@ expect 1 "not a folder" train $small --data "$iris" --save "$iris"
 expect 2 "the folder for TensorBoard has no name" train $small --data "$iris" --tensorboard ""
 expect 2 "the file for the profile has no name" train $small --data "$iris" --profile=
 expect 2 "--profile wants a value: FILE" train $small --data "$iris" --profile
+# precision
+expect 2 "float32, bfloat16 or float16, not 'int8'" train $small --data "$iris" --precision int8
+expect 2 "'auto', 'none' or a number, not 'dynamic'" train $small --data "$iris" --loss-scale dynamic
+expect 2 "the loss scale is -1; it must be finite and above 0" train $small --data "$iris" --loss-scale -1
+expect 2 "the loss scale is inf; it must be finite and above 0" train $small --data "$iris" --loss-scale 1e60
 # how gradients are exchanged
 expect 2 "--clip-norm must be at least 0, not -1" train $small --data "$iris" --clip-norm -1
 expect 2 "--clip-value wants a number, not 'much'" train $small --data "$iris" --clip-value much

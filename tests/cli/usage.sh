@@ -56,7 +56,30 @@ awk 'BEGIN { print "y,a,b"; for (i = 0; i < 60; i++) print i / 10 "," i "," i % 
 run train --model mlp:2,1 --devices host --epochs 3 --data "$work/line.csv" --label y --regression --save "$work/line"
 run eval "$work/line/last.pt" --data "$work/line.csv"
 check "eval of a regression" grep -qE '^60 samples: loss [0-9.]+$' "$out"
+# 16-bit weights: trained, resumed, evaluated and asked for predictions as any
+for precision in bfloat16 float16; do
+    job="--model mlp:4,16,3 --devices host:2 --optimizer adam --lr 0.01 --data $iris --precision $precision"
+    run train $job --epochs 20 --save "$work/$precision"
+    check "start says the precision" grep -q "^mlp:4,16,3 in $precision on 2 devices" "$err"
+    run inspect "$work/$precision/last.pt"
+    check "weights of $precision" grep -qE "^model_state_dict.0.weight +$precision " "$out"
+    check "masters of $precision" grep -qE "^master_params.0.weight +float32 " "$out"
+    run eval "$work/$precision/last.pt" --data "$iris"
+    check "eval of $precision" grep -qE '^150 samples: loss .*accuracy 9' "$out"
+    check "nothing is converted for it" sh -c "! grep -q converted '$err'"
+    run predict "$work/$precision/last.pt" --data "$iris"
+    check "predict of $precision" test "$(wc -l <"$out")" -eq 151
+    run train --resume "$work/$precision/last.pt" --devices host:2 --epochs 21 --json
+    run train --model mlp:4,16,3 --data "$iris" --epochs 1 --load "$work/$precision/last.pt"
+    check "a float32 job converts" grep -q "file $precision, model float32, converted" "$err"
+done
+check "the scaler of float16" sh -c "'$LOCKSTEP' inspect '$work/float16/last.pt' | grep -q '^grad_scaler._growth_tracker '"
+check "none of bfloat16" sh -c "! '$LOCKSTEP' inspect '$work/bfloat16/last.pt' | grep -q '^grad_scaler'"
+run train $job --no-standardize --epochs 2 --json --log-every 1
+check "steps say their scale" grep -q '"event": "step".*"loss_scale": 65536' "$out"
+check "overflowing steps are skipped" grep -qE '"event": "done".*"skipped_steps": [1-9]' "$out"
 run inspect "$work/run/last.pt"
+check "float32 has neither" sh -c "! grep -qE '^(grad_scaler|master_params)' '$out'"
 check "inspect lists a weight" grep -qE 'model_state_dict.fc.0.weight +float32 +\(8, 4\) +128 B' "$out"
 run train --model mlp:4,8,3 --devices host --epochs 1 --batch-size 50 --data "$iris" --json --log-every 1
 check "a JSON line per event" test "$(grep -c '"event": "step"' "$out")" -eq 3

@@ -13,6 +13,7 @@ OPTIMIZERS = {
     "sgd nesterov": (lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.8, nesterov=True, weight_decay=0.01),
                      ["--lr", 0.01, "--momentum", 0.8, "--nesterov", "--weight-decay", 0.01]),
     "adam": (lambda p: torch.optim.Adam(p, lr=0.01), ["--lr", 0.01]),
+    "adam small": (lambda p: torch.optim.Adam(p, lr=0.0005), ["--lr", 0.0005]),
     "adam decay": (lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1), ["--lr", 0.01, "--weight-decay", 0.1]),
     "adam amsgrad": (lambda p: torch.optim.Adam(p, lr=0.02, amsgrad=True, betas=(0.8, 0.99), eps=1e-7),
                      ["--lr", 0.02, "--amsgrad", "--beta1", 0.8, "--beta2", 0.99, "--eps", 1e-7]),
@@ -140,13 +141,113 @@ class Follows(Case):
         self.follow("adam", "host:3", 32, ["--bucket-mb", 0.0002, "--first-bucket-mb", 1e-4])
 
 
+class MixedPrecision(Case):
+    """16-bit weights and gradients, float32 masters, GradScaler's rule: written down with PyTorch's own roundings. Another
+    order of a float32 sum may turn a rounding, which moves a gradient by 2^-8 (bfloat16) of itself at most."""
+
+    def follow(self, dtype, name, ranks, scaled, clip=None):
+        steps, size = 20, 64
+        make, flags = OPTIMIZERS[name]
+        torch.manual_seed(5)
+        model, half = Net(hidden=16), Net(hidden=16).to(dtype)
+        torch.save(half.state_dict(), self.path("initial.pt"))
+        masters = [p.detach().float().requires_grad_() for p in half.parameters()]
+        optimizer, scale, skipped = make(masters), 65536.0 if scaled else 1.0, 0
+        flags = [*flags, *(["--clip-norm", clip] if clip else []), *([] if scaled else ["--loss-scale", "none"])]
+        events = train("--model", "mlp:4,16,3", "--data", IRIS, "--no-standardize", "--devices", f"host:{ranks}",
+                       "--batch-size", size, "--optimizer", name.split()[0], *flags, "--epochs", 0, "--max-steps", steps,
+                       "--key-prefix", "fc.", "--seed", 9, "--load", self.path("initial.pt"), "--save", self.path("run"),
+                       "--precision", str(dtype).split(".")[1])
+        x, y = iris()
+        for step, event in enumerate(e for e in events if e["event"] == "step"):
+            at = step % 3 * size
+            batch = epoch_order(150, 9, step // 3)[at:at + size]
+            with torch.no_grad():
+                for p, master in zip(model.parameters(), masters):
+                    p.copy_(master.to(dtype).float())
+            loss = mean_over_samples(model, x[batch], y[batch]).item()
+            self.assertLess(abs(event["loss"] - loss), 1e-4 * loss, f"step {step}")
+            self.assertEqual(event["loss_scale"], scale if scaled else None)
+            sums = self.reduced_gradients(model, x[batch], y[batch], ranks, scale, dtype)
+            if not all(torch.isfinite(g).all() for g in sums):
+                self.assertTrue(scaled)
+                scale, skipped = scale * 0.5, skipped + 1
+                continue
+            for master, g in zip(masters, sums):
+                master.grad = g.float() / scale
+            if clip:
+                torch.nn.utils.clip_grad_norm_(masters, clip)
+            optimizer.step()
+        ckpt = torch.load(self.path("run/last.pt"))
+        self.compare(ckpt, half, masters, dtype)
+        self.assertEqual(events[-1]["skipped_steps"], skipped)
+        if scaled:
+            self.assertEqual(ckpt["grad_scaler"]["scale"], scale)
+        return skipped
+
+    def reduced_gradients(self, model, x, y, ranks, scale, dtype):
+        sizes = [len(x) // ranks + (rank < len(x) % ranks) for rank in range(ranks)]
+        sums = [torch.zeros_like(p) for p in model.parameters()]
+        for part, labels in zip(x.split(sizes), y.split(sizes)):
+            model.zero_grad()
+            mean = torch.nn.functional.cross_entropy(model(part), labels, reduction="sum") / len(x)
+            (mean * scale).backward()
+            for total, p in zip(sums, model.parameters()):
+                total += p.grad.to(dtype).float()
+        return [total.to(dtype) for total in sums]
+
+    def compare(self, ckpt, half, masters, dtype):
+        half.load_state_dict(ckpt["model_state_dict"])
+        for (name, p), master in zip(half.named_parameters(), masters):
+            self.assertEqual(ckpt["model_state_dict"][name].dtype, dtype)
+            ours = ckpt["master_params"][name]
+            self.assertTrue(torch.equal(p, ours.to(dtype)), name)
+            self.assert_close(ours, master.detach(), 1e-5)
+
+    def test_bfloat16(self):
+        for ranks in (1, 2, 3):
+            for name in ("sgd momentum", "adam small"):
+                with self.subTest(ranks=ranks, optimizer=name):
+                    self.follow(torch.bfloat16, name, ranks, scaled=False)
+
+    def test_float16(self):
+        for ranks in (1, 2, 3):
+            for name in ("sgd momentum", "adam small"):
+                with self.subTest(ranks=ranks, optimizer=name):
+                    self.assertGreater(self.follow(torch.float16, name, ranks, scaled=True), 0)
+
+    def test_unscaled_and_then_clipped(self):
+        self.follow(torch.float16, "sgd momentum", 3, scaled=True, clip=0.5)
+        self.follow(torch.bfloat16, "sgd momentum", 2, scaled=False, clip=0.5)
+
+    def test_pytorch_goes_on(self):
+        """What a PyTorch user does with the file: the model in its dtype, an optimizer of its masters, GradScaler."""
+        train("--model", "mlp:4,8,3", "--data", IRIS, "--devices", "host:2", "--optimizer", "adam", "--epochs", 3,
+              "--key-prefix", "fc.", "--save", self.path("run"), "--precision", "float16")
+        ckpt = torch.load(self.path("run/last.pt"))
+        model = Net().half()
+        model.load_state_dict(ckpt["model_state_dict"])
+        masters = [ckpt["master_params"][name].requires_grad_() for name, _ in model.named_parameters()]
+        optimizer = torch.optim.Adam(masters)
+        optimizer.load_state_dict(ckpt["optimizer_state_dict"])
+        for state in optimizer.state.values():
+            self.assertEqual(state["exp_avg"].dtype, torch.float32)
+        self.assertEqual(set(ckpt["grad_scaler"]), {"scale", "growth_factor", "backoff_factor", "growth_interval",
+                                                    "_growth_tracker"})
+        scaler = torch.cuda.amp.GradScaler(enabled=False)
+        scaler._enabled = True  # state_dict without a GPU
+        scaler._scale = scaler._growth_tracker = None
+        scaler.load_state_dict(ckpt["grad_scaler"])
+        self.assertEqual(scaler.state_dict(), ckpt["grad_scaler"])
+
+
 class SameJob(Case):
     JOB = ["--model", "mlp:4,32,32,3,dropout=0.3", "--data", IRIS, "--optimizer", "adamw", "--lr", 0.01, "--batch-size",
            24, "--seed", 11, "--scheduler", "cosine:30", "--epochs", 0, "--max-steps", 100]
 
     def weights(self, run):
         ckpt = torch.load(self.path(run + "/last.pt"))
-        tensors = list(ckpt["model_state_dict"].values())
+        tensors = list(ckpt["model_state_dict"].values()) + list(ckpt.get("master_params", {}).values())
         for state in ckpt["optimizer_state_dict"]["state"].values():
             tensors += state.values()
         return tensors, ckpt
@@ -154,7 +255,9 @@ class SameJob(Case):
     def assert_same_bits(self, a, b):
         self.assertEqual(len(a), len(b))
         for x, y in zip(a, b):
-            self.assertTrue(torch.equal(x.view(-1).view(torch.int32), y.view(-1).view(torch.int32)))
+            self.assertEqual(x.dtype, y.dtype)
+            bits = {2: torch.int16, 4: torch.int32}[x.element_size()]
+            self.assertTrue(torch.equal(x.view(-1).view(bits), y.view(-1).view(bits)))
 
     def test_replicas_do_not_change_the_loss_curve(self):
         one = losses(train(*self.JOB, "--devices", "host"))
@@ -170,7 +273,10 @@ class SameJob(Case):
 
     def test_resuming_changes_no_bit(self):
         # 120 samples in batches of 24 are 5 steps an epoch with validation: step 50 ends an epoch, step 52 does not
-        for cut, flags in ((50, ["--val-fraction", 0.2]), (52, ["--val-fraction", 0.2]), (50, [])):
+        small = ["--precision", "bfloat16", "--val-fraction", 0.2, "--accumulate", 2, "--clip-norm", 0.5]
+        scaled = ["--precision", "float16", "--no-standardize"]  # the first gradients overflow
+        for cut, flags in ((50, ["--val-fraction", 0.2]), (52, ["--val-fraction", 0.2]), (50, []), (52, small), (52, scaled),
+                           (1, scaled)):
             with self.subTest(cut=cut, flags=flags):
                 job = [*self.JOB, *flags, "--devices", "host:3"]
                 whole = losses(train(*job, "--save", self.path("whole")))
@@ -181,8 +287,8 @@ class SameJob(Case):
                 a, whole_ckpt = self.weights("whole")
                 b, cut_ckpt = self.weights("cut")
                 self.assert_same_bits(a, b)
-                for key in ("epoch", "lr_scheduler", "loss", "best_prec"):
-                    self.assertEqual(whole_ckpt[key], cut_ckpt[key], key)
+                for key in ("epoch", "lr_scheduler", "loss", "best_prec", "grad_scaler"):
+                    self.assertEqual(whole_ckpt.get(key), cut_ckpt.get(key), key)
                 self.assertEqual(whole_ckpt["lockstep"]["sampler"], cut_ckpt["lockstep"]["sampler"])
                 self.assertEqual(whole_ckpt["lockstep"]["metrics"]["epoch_loss"], cut_ckpt["lockstep"]["metrics"]["epoch_loss"])
 

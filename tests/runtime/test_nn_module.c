@@ -227,3 +227,95 @@ Test(nn_module, evaluation_between_forward_and_backward_does_not_disturb)
     lks_module_destroy(module);
     lks_exec_destroy(exec);
 }
+
+/* --- parameters of 16 bits ---------------------------------------------------------------------- */
+
+static uint16_t to_half(lks_dtype_t dtype, float x)
+{
+    return dtype == LKS_DTYPE_F16 ? lks_f32_to_f16(x) : lks_f32_to_bf16(x);
+}
+
+/* A float32 module with the values of one of 16 bits. */
+static void copy_values(lks_module_t *to, const lks_module_t *from)
+{
+    for (size_t i = 0; i < lks_module_param_count(to); i++) {
+        const lks_tensor_t *value = &lks_module_param(to, i)->value;
+        assert_ok(lks_tensor_convert(value, &lks_module_param(from, i)->value));
+    }
+}
+
+static void assert_rounded(const lks_module_t *half, const lks_module_t *single, lks_dtype_t dtype)
+{
+    for (size_t i = 0; i < lks_module_param_count(half); i++) {
+        const lks_tensor_t *a = &lks_module_param(half, i)->grad;
+        const lks_tensor_t *b = &lks_module_param(single, i)->grad;
+        const uint16_t *got = lks_tensor_data(a);
+        cr_assert_eq(a->dtype, dtype);
+        for (int64_t k = 0; k < lks_tensor_numel(a); k++) {
+            cr_assert_eq(got[k], to_half(dtype, test_floats(b)[k]), "%s[%d]",
+                         lks_module_param(half, i)->name, (int)k);
+        }
+    }
+}
+
+static void check_16_bits(lks_dtype_t dtype)
+{
+    lks_exec_t *exec = test_exec(2);
+    lks_module_t *half, *single = test_model("mlp:40,130,70,5,dropout=0.3");
+    assert_ok(lks_model_create("mlp:40,130,70,5,dropout=0.3", &half));
+    assert_ok(lks_module_set_dtype(half, dtype));
+    test_prepare(half);
+    copy_values(single, half);
+    lks_tensor_t x = test_matrix(33, 40, 1), dy = test_matrix(33, 5, 2), a, b, dx, dz;
+    for (int step = 0; step < 2; step++) {
+        lks_exec_reset(exec);
+        assert_ok(lks_module_forward(half, exec, &x, &a));
+        assert_ok(lks_module_forward(single, exec, &x, &b));
+        cr_assert_arr_eq(test_floats(&a), test_floats(&b), lks_tensor_nbytes(&a));
+        assert_ok(lks_module_backward(half, exec, &dy, step ? &dx : NULL));
+        assert_ok(lks_module_backward(single, exec, &dy, step ? &dz : NULL));
+        assert_rounded(half, single, dtype);
+    }
+    cr_assert_arr_eq(test_floats(&dx), test_floats(&dz), lks_tensor_nbytes(&dx));
+    lks_tensor_release(&x);
+    lks_tensor_release(&dy);
+    lks_module_destroy(half);
+    lks_module_destroy(single);
+    lks_exec_destroy(exec);
+}
+
+Test(nn_module, parameters_of_16_bits_are_read_widened_and_their_gradients_rounded)
+{
+    check_16_bits(LKS_DTYPE_F16);
+    check_16_bits(LKS_DTYPE_BF16);
+}
+
+Test(nn_module, initial_values_of_16_bits_are_those_of_float32_rounded)
+{
+    lks_module_t *half = nested(), *single = nested();
+    assert_ok(lks_module_set_dtype(half, LKS_DTYPE_BF16));
+    test_prepare(half);
+    test_prepare(single);
+    for (size_t i = 0; i < lks_module_param_count(half); i++) {
+        const lks_tensor_t *a = &lks_module_param(half, i)->value;
+        const lks_tensor_t *b = &lks_module_param(single, i)->value;
+        const uint16_t *got = lks_tensor_data(a);
+        cr_assert_eq((uintptr_t)got % 64, 0);
+        for (int64_t k = 0; k < lks_tensor_numel(a); k++) {
+            cr_assert_eq(got[k], lks_f32_to_bf16(test_floats(b)[k]));
+        }
+    }
+    lks_module_destroy(half);
+    lks_module_destroy(single);
+}
+
+Test(nn_module, the_dtype_is_decided_before_there_are_parameters)
+{
+    lks_module_t *module = nested();
+    assert_fails(lks_module_set_dtype(module, LKS_DTYPE_F64), LKS_ERR_INVALID_ARG,
+                 "float32, float16 or bfloat16, not float64");
+    test_prepare(module);
+    assert_fails(lks_module_set_dtype(module, LKS_DTYPE_F16), LKS_ERR_INVALID_ARG,
+                 "materialized before");
+    lks_module_destroy(module);
+}

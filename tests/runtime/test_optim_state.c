@@ -202,3 +202,52 @@ Test(optim_state, adamw_gives_the_same_bits_on_any_number_of_threads)
     lks_optim_config_t config = adamw_amsgrad();
     check_threads(&config);
 }
+
+/* A module of 16 bits beside one of float32 that has its values for masters: both get the same gradients. */
+static void check_masters(lks_dtype_t dtype, const lks_optim_config_t *config, size_t threads)
+{
+    optim_job_t job = optim_job_start(41, 67, threads, 3, config), half = job;
+    assert_ok(lks_linear_create(41, 67, true, &half.module));
+    assert_ok(lks_module_set_dtype(half.module, dtype));
+    assert_ok(lks_module_materialize(half.module, lks_device_host()));
+    assert_ok(lks_module_init(half.module, 3));
+    assert_ok(lks_optim_create(config, half.module, &half.optim));
+    for (size_t p = 0; p < 2; p++) {
+        lks_tensor_t value = optim_value(&half, p), master = lks_optim_master(half.optim, p);
+        lks_tensor_t to = optim_value(&job, p), none = lks_optim_master(job.optim, p);
+        cr_assert_null(none.storage);
+        assert_ok(lks_tensor_convert(&to, &value));
+        cr_assert_arr_eq(lks_tensor_data(&master), lks_tensor_data(&to), lks_tensor_nbytes(&to));
+    }
+    for (int step = 0; step < 5; step++) {
+        optim_job_step(&job); /* its gradients are exact in 16 bits */
+        for (size_t p = 0; p < 2; p++) {
+            lks_tensor_t from = optim_grad(&job, p), to = optim_grad(&half, p);
+            assert_ok(lks_tensor_convert(&to, &from));
+        }
+        assert_ok(lks_optim_step(half.optim, half.exec));
+    }
+    for (size_t p = 0; p < 2; p++) {
+        lks_tensor_t value = optim_value(&job, p), master = lks_optim_master(half.optim, p);
+        lks_tensor_t rounded = optim_value(&half, p);
+        const uint16_t *got = lks_tensor_data(&rounded);
+        const float *wanted = lks_tensor_data(&value);
+        cr_assert_arr_eq(lks_tensor_data(&master), wanted, lks_tensor_nbytes(&value));
+        for (int64_t i = 0; i < lks_tensor_numel(&value); i++) {
+            cr_assert_eq(got[i], dtype == LKS_DTYPE_F16 ? lks_f32_to_f16(wanted[i])
+                                                        : lks_f32_to_bf16(wanted[i]));
+        }
+    }
+    lks_optim_destroy(half.optim);
+    lks_module_destroy(half.module);
+    optim_job_end(&job);
+}
+
+Test(optim_state, parameters_of_16_bits_have_masters_that_float32_ones_would_be)
+{
+    lks_optim_config_t configs[] = {sgd_momentum(), adamw_amsgrad()};
+    for (size_t i = 0; i < 2; i++) {
+        check_masters(LKS_DTYPE_BF16, &configs[i], 1);
+        check_masters(LKS_DTYPE_F16, &configs[i], 2);
+    }
+}

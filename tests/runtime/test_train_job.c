@@ -146,15 +146,18 @@ static void assert_same_tensors(const char *a, const char *b)
     lks_checkpoint_close(cb);
 }
 
-Test(train_job, stopped_in_mid_epoch_and_resumed_it_ends_with_the_same_bits)
+static void check_resume(const char *precision, bool standardize)
 {
     const char *whole = save_dir("whole"), *cut = save_dir("cut");
     curve_t all = {0}, first = {0}, second = {0};
     lks_train_result_t result;
     lks_train_config_t config = job(&all);
     config.devices = "host:3";
+    config.precision = precision;
+    config.standardize = standardize;
     config.save_dir = whole;
     assert_ok(lks_train(&config, &result));
+    int64_t skipped = result.skipped_steps;
 
     int stop = 0;
     first.stop = &stop;
@@ -171,6 +174,7 @@ Test(train_job, stopped_in_mid_epoch_and_resumed_it_ends_with_the_same_bits)
     config.observer_context = &second;
     assert_ok(lks_train(&config, &result));
     cr_assert_not(result.interrupted);
+    cr_assert_eq(result.skipped_steps, skipped);
     cr_assert_eq(first.count + second.count, all.count);
     for (int i = 0; i < second.count; i++) {
         cr_assert(second.losses[i] == all.losses[first.count + i], "step %d", first.count + i);
@@ -178,6 +182,40 @@ Test(train_job, stopped_in_mid_epoch_and_resumed_it_ends_with_the_same_bits)
     assert_same_tensors(file_in(whole, "last.pt"), file_in(cut, "last.pt"));
     remove_dir(whole);
     remove_dir(cut);
+}
+
+Test(train_job, stopped_in_mid_epoch_and_resumed_it_ends_with_the_same_bits)
+{
+    check_resume("float32", true);
+}
+
+Test(train_job, so_it_does_in_16_bits)
+{
+    check_resume("bfloat16", true);
+    check_resume("float16", false); /* large features: some gradients overflow at first */
+}
+
+Test(train_job, steps_that_the_loss_scale_made_overflow_are_skipped)
+{
+    curve_t curve = {0};
+    lks_train_result_t result;
+    lks_train_config_t config = job(&curve);
+    config.optim = lks_optim_config_default(LKS_OPTIM_SGD);
+    config.standardize = false;
+    config.precision = "float16";
+    config.devices = "host:2";
+    config.loss_scale = "1e30";
+    assert_ok(lks_train(&config, &result));
+    cr_assert_eq(result.global_step, 30);
+    cr_assert_eq(result.skipped_steps, 30);
+    config.loss_scale = "auto";
+    assert_ok(lks_train(&config, &result));
+    cr_assert(result.skipped_steps > 0 && result.skipped_steps < 5, "%d",
+              (int)result.skipped_steps);
+    config.loss_scale = "none";
+    assert_ok(lks_train(&config, &result));
+    cr_assert_eq(result.skipped_steps, 0);
+    cr_assert(isfinite(result.loss));
 }
 
 Test(train_job, saves_what_it_was_asked_to)
@@ -271,6 +309,8 @@ Test(train_job, settings_come_back_from_the_file)
     config.key_prefix = "fc.";
     config.optim.amsgrad = true;
     config.accumulate = 2;
+    config.precision = "bfloat16";
+    config.loss_scale = "128";
     config.grad_average = "ranks";
     config.clip_norm = 1.5;
     config.clip_value = 0.25;
@@ -291,6 +331,8 @@ Test(train_job, settings_come_back_from_the_file)
     cr_assert(said->optim.amsgrad);
     cr_assert(said->optim.lr == 0.01);
     cr_assert_eq(said->accumulate, 2);
+    cr_assert_str_eq(said->precision, "bfloat16");
+    cr_assert_str_eq(said->loss_scale, "128");
     cr_assert_str_eq(said->grad_average, "ranks");
     cr_assert(said->clip_norm == 1.5);
     cr_assert(said->clip_value == 0.25);
@@ -383,6 +425,12 @@ Test(train_job, refuses_what_no_job_can_be)
     config = job(&curve);
     config.accumulate = INT64_MAX;
     assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "are no step");
+    config = job(&curve);
+    config.precision = "float64";
+    assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "not 'float64'");
+    config = job(&curve);
+    config.loss_scale = "128x";
+    assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "not '128x'");
     config = job(&curve);
     config.clip_value = (double)NAN;
     assert_fails(lks_train(&config, &result), LKS_ERR_INVALID_ARG, "values of nan");
