@@ -49,7 +49,7 @@ class lks_replica_options_t(ctypes.Structure):
     _fields_ = [("bucket_bytes", ctypes.c_size_t), ("first_bucket_bytes", ctypes.c_size_t), ("reduce", ctypes.c_int),
                 ("buffers", ctypes.c_int), ("find_unused", ctypes.c_bool), ("static_graph", ctypes.c_bool),
                 ("clip_norm", ctypes.c_double), ("clip_value", ctypes.c_double), ("measure_norm", ctypes.c_bool),
-                ("optim", ctypes.c_void_p)]
+                ("optim", ctypes.c_void_p), ("grad_scaler", ctypes.c_void_p)]
 
 
 STRUCTURES = [lks_error_t, lks_comm_config_t, lks_optim_config_t, lks_replica_param_t, lks_replica_options_t]
