@@ -542,7 +542,7 @@ static int64_t digest(const lks_exchange_bucket_t *buckets, size_t count)
 {
     uint64_t hash = 0xcbf29ce484222325u;
     for (size_t i = 0; i < count; i++) {
-        const uint64_t words[] = {buckets[i].count, (uint64_t)buckets[i].dtype};
+        const uint64_t words[] = {buckets[i].count, (uint64_t)buckets[i].dtype, buckets[i].reduced};
         const unsigned char *bytes = (const unsigned char *)words;
         for (size_t k = 0; k < sizeof words; k++) {
             hash = (hash ^ bytes[k]) * 0x100000001b3u;

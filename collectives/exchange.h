@@ -46,7 +46,7 @@ LKS_NODISCARD lks_status_t lks_exchange_create(lks_comm_t *comm,
 /** Ends the job on the other ranks, as destroying the communicator does, unless all have finished. NULL does nothing. */
 void lks_exchange_destroy(lks_exchange_t *exchange);
 
-/** Called by all ranks, between steps, with buckets of the same counts and dtypes in the same order.
+/** Called by all ranks, between steps, with buckets of the same counts and dtypes in the same order, reduced or not.
  *  Errors: ABORTED (they differ; the sentence says where), NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_exchange_set_buckets(lks_exchange_t *exchange,
                                                     const lks_exchange_bucket_t *buckets,

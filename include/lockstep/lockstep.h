@@ -6,6 +6,7 @@
 #include <lockstep/api.h>
 #include <lockstep/checkpoint.h>
 #include <lockstep/comm.h>
+#include <lockstep/comm_hook.h>
 #include <lockstep/data.h>
 #include <lockstep/device.h>
 #include <lockstep/dtype.h>

@@ -24,12 +24,14 @@
  *     every replica. With a loss scaler, which float16 wants, multiply the gradient of the loss by
  *     lks_replica_loss_scale; lks_replica_step divides by it, and leaves everything as it is if a gradient of any rank is
  *     infinite or NaN. All buckets arrive first, then.
+ * Hooks: a bucket may travel as 16-bit floats, or be reduced by a function of the caller's: comm_hook.h.
  * Failure: a rank that fails, disagrees or stays away ends the job: ABORTED on every rank, with the reason.
  * Threads: a replica belongs to the thread of its rank. */
 #ifndef LOCKSTEP_REPLICA_H
 #define LOCKSTEP_REPLICA_H
 
 #include <lockstep/comm.h>
+#include <lockstep/comm_hook.h>
 #include <lockstep/grad_scaler.h>
 #include <lockstep/optim.h>
 
@@ -75,6 +77,7 @@ typedef struct lks_replica_options {
     /** The loss scale to begin with, copied; NULL: none. Needs `optim`: who updates, unscales. Clipping and norms are of
      *  unscaled gradients. */
     const lks_grad_scaler_t *grad_scaler;
+    lks_comm_hook_t hook;            /**< none */
 } lks_replica_options_t;
 
 LKS_API lks_replica_options_t lks_replica_options_default(void);

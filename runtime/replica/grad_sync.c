@@ -41,7 +41,8 @@ void lks_grad_sync_choose_path(lks_grad_sync_t *sync)
     sync->fused =
         sync->replica->optim && !sync->finding && options->clip_norm == 0 && !options->grad_scaler;
     sync->scale = 1;
-    lks_exchange_set_take(sync->exchange, sync->fused ? lks_grad_sync_take : NULL);
+    lks_exchange_set_take(sync->exchange, sync->fused ? lks_grad_sync_take
+                                                      : lks_grad_sync_take_without_update(sync));
 }
 
 /* grad += accumulated, or the other way round. */
@@ -74,6 +75,7 @@ static lks_status_t post_full_buckets(lks_grad_sync_t *sync)
 {
     while (sync->next_bucket < sync->bucket_count &&
            sync->buckets[sync->next_bucket].pending == 0) {
+        LKS_TRY(lks_grad_sync_run_hook(sync, sync->next_bucket));
         if (sync->fused && !sync->updating) {
             lks_optim_begin(sync->replica->optim, &sync->update);
             sync->updating = true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* grad_sync.h - what the files of a replica share. Reading order: replica.c (life, a step), layout.c (where gradients
- * lie), grad_sync.c (from gradients that are ready to buckets that are reduced), update.c (from there to parameters),
- * agree.c (what ranks must have in common). */
+ * lie), grad_sync.c (from gradients that are ready to buckets that are reduced), hook.c (what becomes of a bucket before),
+ * update.c (from there to parameters), agree.c (what ranks must have in common). */
 #ifndef LOCKSTEP_RUNTIME_REPLICA_GRAD_SYNC_H
 #define LOCKSTEP_RUNTIME_REPLICA_GRAD_SYNC_H
 
@@ -49,6 +49,17 @@ typedef struct lks_sync_bucket {
     size_t first_piece, piece_count; /* of the sync's pieces, in order */
 } lks_sync_bucket_t;
 
+/** Buckets with a communication hook; all NULL without. */
+typedef struct lks_sync_hook {
+    lks_grad_bucket_t *buckets; /* (bucket_count): as a hook sees them */
+    lks_grad_bucket_param_t *params;
+    lks_exchange_bucket_t *sent; /* (bucket_count): as the exchange sees them */
+    void *wire;                  /* what they point to, if it is a 16-bit copy */
+} lks_sync_hook_t;
+
+typedef void (*lks_sync_take_t)(void *context, size_t bucket, size_t first, size_t count,
+                                const void *numbers);
+
 typedef struct lks_grad_sync lks_grad_sync_t;
 struct lks_grad_sync {
     lks_replica_t *replica; /* whose it is */
@@ -69,10 +80,12 @@ struct lks_grad_sync {
     size_t grads_nbytes;
 
     lks_exchange_t *exchange;
-    lks_exchange_bucket_t *exchange_buckets; /* (bucket_count) */
+    lks_exchange_bucket_t *exchange_buckets; /* (bucket_count): where gradients lie */
     lks_sync_bucket_t *buckets;              /* (bucket_count) */
     size_t bucket_count, next_bucket;
     lks_sync_piece_t *pieces; /* one per parameter at most */
+    lks_sync_hook_t hook;
+    int divisor; /* of the sum over the ranks, for hooks */
 
     size_t
         *order; /* (param_count): the gradients' order that the buckets follow; `weights` of them */
@@ -139,6 +152,25 @@ double lks_grad_sync_hidden_share(lks_grad_sync_t *sync);
 
 /** Records layers and buckets in the rows of this rank. */
 LKS_NODISCARD lks_status_t lks_grad_sync_set_trace(lks_grad_sync_t *sync, lks_trace_t *trace);
+
+/* --- hook.c ------------------------------------------------------------------------------------- */
+
+LKS_NODISCARD lks_status_t lks_grad_sync_check_hook(const lks_comm_hook_t *hook);
+
+/** What the exchange does with buckets that are not reduced before. */
+lks_reduce_op_t lks_grad_sync_exchange_op(const lks_grad_sync_t *sync);
+
+/** Hands the buckets to the exchange, or what the hook makes of them. All ranks together. */
+LKS_NODISCARD lks_status_t lks_grad_sync_set_buckets(lks_grad_sync_t *sync);
+
+/** Bucket `b` is full and about to be posted. A failure has ended the job. */
+LKS_NODISCARD lks_status_t lks_grad_sync_run_hook(lks_grad_sync_t *sync, size_t b);
+
+/** The exchange's take where gradients are to be seen; NULL: it puts them there by itself. */
+lks_sync_take_t lks_grad_sync_take_without_update(const lks_grad_sync_t *sync);
+
+/** After the exchange. */
+void lks_grad_sync_hook_fini(lks_grad_sync_t *sync);
 
 /* --- update.c ----------------------------------------------------------------------------------- */
 

@@ -140,7 +140,7 @@ static lks_status_t lay_out(lks_grad_sync_t *sync, const size_t *bucket_of, size
     }
     point(sync, buckets, count);
     lks_grad_sync_cut_pieces(sync);
-    return lks_exchange_set_buckets(sync->exchange, buckets, count);
+    return lks_grad_sync_set_buckets(sync);
 }
 
 lks_status_t lks_grad_sync_lay_out(lks_grad_sync_t *sync)

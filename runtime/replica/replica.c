@@ -44,7 +44,10 @@ static lks_status_t check_options(const lks_replica_options_t *options)
             LKS_ERR_INVALID_ARG,
             "a replica's loss scaler needs an optimizer of ours; who updates, unscales");
     }
-    return options->grad_scaler ? lks_grad_scaler_check(options->grad_scaler) : LKS_OK;
+    if (options->grad_scaler) {
+        LKS_TRY(lks_grad_scaler_check(options->grad_scaler));
+    }
+    return lks_grad_sync_check_hook(&options->hook);
 }
 
 static lks_status_t check_param(const lks_sync_param_t *param, bool updated)
@@ -222,8 +225,9 @@ static void spread(void *context, size_t work, void (*run)(void *job, size_t ind
 static lks_status_t set_up(lks_grad_sync_t *sync, const lks_replica_param_t *params)
 {
     lks_replica_t *replica = sync->replica;
-    const lks_exchange_config_t exchange = {
-        .op = sync->options.reduce, .context = sync, .spread = replica->exec ? spread : NULL};
+    const lks_exchange_config_t exchange = {.op = lks_grad_sync_exchange_op(sync),
+                                            .context = sync,
+                                            .spread = replica->exec ? spread : NULL};
     size_t count = sync->param_count + 1;
     sync->params = calloc(count, sizeof *sync->params);
     sync->order = calloc(count, sizeof *sync->order);
@@ -263,6 +267,7 @@ lks_status_t lks_grad_sync_create(lks_replica_t *replica, const lks_replica_para
                               .options = options ? *options : lks_replica_options_default(),
                               .kernels = lks_kernels_get(),
                               .param_count = count};
+    sync->divisor = sync->options.reduce == LKS_REDUCE_AVG ? replica->world_size : 1;
     lks_status_t status = check_options(&sync->options);
     if (status == LKS_OK) {
         if (sync->options.grad_scaler) {
@@ -293,6 +298,7 @@ void lks_grad_sync_destroy(lks_grad_sync_t *sync)
         lks_device_free(lks_device_host(), sync->grads);
     }
     lks_device_free(lks_device_host(), sync->accumulated);
+    lks_grad_sync_hook_fini(sync);
     free(sync->exchange_buckets);
     free(sync->buckets);
     free(sync->pieces);
