@@ -30,7 +30,8 @@ typedef struct lks_rng {
 typedef enum {
     LKS_STREAM_INIT = 1, /* initial parameters */
     LKS_STREAM_SAMPLER,  /* + epoch, in the upper 32 bits */
-    LKS_STREAM_SPLIT     /* training and validation */
+    LKS_STREAM_SPLIT,    /* training and validation */
+    LKS_STREAM_POWER_SGD /* + step, in the upper 32 bits */
 } lks_stream_id_t;
 
 void lks_rng_init(lks_rng_t *rng, uint64_t seed, uint64_t stream);

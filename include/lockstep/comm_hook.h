@@ -7,6 +7,7 @@
  * Compression (FP16, BF16): a bucket is converted to 16 bits, divided by the world size in these, summed over the ranks
  *     and converted back, as fp16_compress_hook and bf16_compress_hook do; a sum (LKS_REDUCE_SUM) is not divided. Ranks
  *     read half the bytes, while backward goes on as without a hook. float16 overflows at 65504.
+ * PowerSGD: power_sgd.h.
  * A hook of one's own: `run` gets a bucket when it is full on this rank and those before it are done, and leaves the
  *     finished gradient in it, the same bits on every rank: each rank updates a part of the parameters from it, for all.
  *     It runs on the rank's thread, inside lks_replica_grad_ready, _step or _finish; on every rank, bucket after bucket in
@@ -19,6 +20,7 @@
 #define LOCKSTEP_COMM_HOOK_H
 
 #include <lockstep/comm.h>
+#include <lockstep/power_sgd.h>
 
 LKS_BEGIN_DECLS
 
@@ -51,6 +53,7 @@ typedef enum {
     LKS_COMM_HOOK_NONE,
     LKS_COMM_HOOK_FP16, /**< float16 on the way */
     LKS_COMM_HOOK_BF16, /**< bfloat16 on the way */
+    LKS_COMM_HOOK_POWER_SGD,
     LKS_COMM_HOOK_OWN,
     LKS_COMM_HOOK_COUNT
 } lks_comm_hook_kind_t;
@@ -58,6 +61,7 @@ typedef enum {
 /** Zeroed: none. All ranks alike. */
 typedef struct lks_comm_hook {
     lks_comm_hook_kind_t kind;
+    const lks_power_sgd_config_t *power_sgd; /**< of POWER_SGD, copied; NULL: the defaults */
     lks_comm_hook_fn_t run; /**< of OWN; a group's ranks call it at the same time */
     void *context;
 } lks_comm_hook_t;

@@ -17,6 +17,7 @@
 #include <lockstep/module.h>
 #include <lockstep/optim.h>
 #include <lockstep/optim_dict.h>
+#include <lockstep/power_sgd.h>
 #include <lockstep/rename.h>
 #include <lockstep/replica.h>
 #include <lockstep/replica_group.h>

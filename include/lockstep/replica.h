@@ -153,6 +153,9 @@ LKS_API lks_grad_scaler_t *lks_replica_grad_scaler(const lks_replica_t *replica)
 /** Steps that this replica skipped. */
 LKS_API int64_t lks_replica_skipped_steps(const lks_replica_t *replica);
 
+/** The state of PowerSGD, for checkpoints; NULL without it. Borrowed. */
+LKS_API lks_power_sgd_t *lks_replica_power_sgd(lks_replica_t *replica);
+
 /** Copies rank 0's parameters, buffers, optimizer state, master values and loss scale to all ranks. Called by all.
  *  Errors: ABORTED. */
 LKS_API LKS_NODISCARD lks_status_t lks_replica_broadcast(lks_replica_t *replica);

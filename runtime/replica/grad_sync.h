@@ -55,6 +55,7 @@ typedef struct lks_sync_hook {
     lks_grad_bucket_param_t *params;
     lks_exchange_bucket_t *sent; /* (bucket_count): as the exchange sees them */
     void *wire;                  /* what they point to, if it is a 16-bit copy */
+    lks_power_sgd_t *power_sgd;
 } lks_sync_hook_t;
 
 typedef void (*lks_sync_take_t)(void *context, size_t bucket, size_t first, size_t count,
@@ -156,6 +157,9 @@ LKS_NODISCARD lks_status_t lks_grad_sync_set_trace(lks_grad_sync_t *sync, lks_tr
 /* --- hook.c ------------------------------------------------------------------------------------- */
 
 LKS_NODISCARD lks_status_t lks_grad_sync_check_hook(const lks_comm_hook_t *hook);
+
+/** Makes what the hook needs of the registered parameters. */
+LKS_NODISCARD lks_status_t lks_grad_sync_hook_init(lks_grad_sync_t *sync);
 
 /** What the exchange does with buckets that are not reduced before. */
 lks_reduce_op_t lks_grad_sync_exchange_op(const lks_grad_sync_t *sync);

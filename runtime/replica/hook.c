@@ -6,6 +6,7 @@
 #include "core/convert.h"
 #include "runtime/kernels/exec_team.h"
 #include "runtime/replica/grad_sync.h"
+#include "runtime/replica/power_sgd.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,41 @@ lks_status_t lks_grad_sync_check_hook(const lks_comm_hook_t *hook)
         return lks_fail(LKS_ERR_INVALID_ARG,
                         "a communication hook of one's own has no function to run");
     }
-    return LKS_OK;
+    return hook->kind == LKS_COMM_HOOK_POWER_SGD && hook->power_sgd
+               ? lks_power_sgd_check(hook->power_sgd)
+               : LKS_OK;
+}
+
+lks_status_t lks_grad_sync_hook_init(lks_grad_sync_t *sync)
+{
+    lks_comm_hook_t *hook = &sync->options.hook;
+    const lks_power_sgd_config_t defaults = lks_power_sgd_config_default();
+    if (hook->kind != LKS_COMM_HOOK_POWER_SGD) {
+        return LKS_OK;
+    }
+    lks_power_sgd_shape_t *shapes = calloc(sync->param_count + 1, sizeof *shapes);
+    if (!shapes) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "PowerSGD: out of memory");
+    }
+    for (size_t i = 0; i < sync->param_count; i++) {
+        const lks_sync_param_t *param = &sync->params[i];
+        shapes[i] = (lks_power_sgd_shape_t){.float32 = param->kind == LKS_PARAM_WEIGHT &&
+                                                       param->dtype == LKS_DTYPE_F32,
+                                            .ndim = param->ndim,
+                                            .shape = param->shape};
+    }
+    lks_status_t status =
+        lks_power_sgd_create(hook->power_sgd ? hook->power_sgd : &defaults, shapes,
+                             sync->param_count, sync->replica->exec, &sync->hook.power_sgd);
+    free(shapes);
+    *hook = (lks_comm_hook_t){
+        .kind = hook->kind, .run = lks_power_sgd_run, .context = sync->hook.power_sgd};
+    return status;
+}
+
+lks_power_sgd_t *lks_replica_power_sgd(lks_replica_t *replica)
+{
+    return replica->sync->hook.power_sgd;
 }
 
 lks_reduce_op_t lks_grad_sync_exchange_op(const lks_grad_sync_t *sync)
@@ -55,6 +90,7 @@ static void forget_buckets(lks_sync_hook_t *hook)
 void lks_grad_sync_hook_fini(lks_grad_sync_t *sync)
 {
     forget_buckets(&sync->hook);
+    lks_power_sgd_destroy(sync->hook.power_sgd);
 }
 
 /* Bucket `b` as a hook sees it; its parameters go to `params`. */

@@ -238,6 +238,7 @@ static lks_status_t set_up(lks_grad_sync_t *sync, const lks_replica_param_t *par
     }
     LKS_TRY(params ? register_params(sync, params) : register_module(sync));
     LKS_TRY(lks_grad_sync_compare(sync));
+    LKS_TRY(lks_grad_sync_hook_init(sync));
     LKS_TRY(make_optim(sync));
     LKS_TRY(find_peers(sync));
     size_t ready = 0;
