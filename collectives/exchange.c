@@ -31,6 +31,7 @@ struct lks_exchange {
     lks_comm_t *comm;
     lks_comm_host_t *host;
     lks_exchange_config_t config;
+    int divisor;
     lks_exchange_bucket_t *buckets; /* (count) */
     size_t count;
     uint64_t steps;
@@ -212,7 +213,7 @@ static void reduce_piece(void *job, size_t index, size_t threads)
         .source_count = own->reduced ? 1 : exchange->comm->local_size,
         .targets = exchange->targets,
         .target_count = takes ? 0 : exchange->comm->local_size,
-        .divisor = exchange->comm->world_size,
+        .divisor = exchange->divisor,
         .take = takes ? take_part : NULL,
         .take_context = &part,
     });
@@ -495,6 +496,7 @@ lks_status_t lks_exchange_create(lks_comm_t *comm, const lks_exchange_config_t *
     *exchange = (lks_exchange_t){.comm = comm,
                                  .host = comm->backend->host(comm),
                                  .config = *config,
+                                 .divisor = comm->world_size,
                                  .sources = (const void **)pointers,
                                  .targets = pointers + ranks};
     lks_status_t status = comm->processes > 1 ? open_column(exchange) : LKS_OK;
@@ -569,6 +571,11 @@ void lks_exchange_set_take(lks_exchange_t *exchange,
                                         const void *numbers))
 {
     exchange->config.take = take;
+}
+
+void lks_exchange_set_divisor(lks_exchange_t *exchange, int divisor)
+{
+    exchange->divisor = divisor;
 }
 
 lks_status_t lks_exchange_set_buckets(lks_exchange_t *exchange,

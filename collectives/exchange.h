@@ -57,6 +57,9 @@ void lks_exchange_set_take(lks_exchange_t *exchange,
                            void (*take)(void *context, size_t bucket, size_t first, size_t count,
                                         const void *numbers));
 
+/** What AVG divides by from the next step on, at first the world size; all ranks alike. */
+void lks_exchange_set_divisor(lks_exchange_t *exchange, int divisor);
+
 /** Records this rank's reductions ("bucket 2 reduce") and its waiting in `row`, between steps; NULL: no longer. The
  *  names are the trace's. */
 LKS_NODISCARD lks_status_t lks_exchange_set_trace(lks_exchange_t *exchange, lks_trace_t *trace,

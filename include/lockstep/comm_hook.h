@@ -4,9 +4,9 @@
  *     options.hook = (lks_comm_hook_t){.kind = LKS_COMM_HOOK_BF16};
  *     options.hook = (lks_comm_hook_t){.kind = LKS_COMM_HOOK_OWN, .run = my_hook, .context = &mine};
  *
- * Compression (FP16, BF16): a bucket is converted to 16 bits, divided by the world size in these, summed over the ranks
- *     and converted back, as fp16_compress_hook and bf16_compress_hook do; a sum (LKS_REDUCE_SUM) is not divided. Ranks
- *     read half the bytes, while backward goes on as without a hook. float16 overflows at 65504.
+ * Compression (FP16, BF16): a bucket is converted to 16 bits, divided by the world size in these (see divisor), summed
+ *     over the ranks and converted back, as fp16_compress_hook and bf16_compress_hook do; a sum (LKS_REDUCE_SUM) is not
+ *     divided. Ranks read half the bytes, while backward goes on as without a hook. float16 overflows at 65504.
  * PowerSGD: power_sgd.h.
  * A hook of one's own: `run` gets a bucket when it is full on this rank and those before it are done, and leaves the
  *     finished gradient in it, the same bits on every rank: each rank updates a part of the parameters from it, for all.
@@ -41,7 +41,9 @@ typedef struct lks_grad_bucket {
     lks_dtype_t dtype;
     size_t count; /**< elements; those between parameters are zero and must stay so */
     void *data;   /**< (count) */
-    int divisor; /**< what the sum over the ranks is divided by: the world size, or 1 for LKS_REDUCE_SUM */
+    /** What the sum over the ranks is divided by: the world size, or 1 for LKS_REDUCE_SUM; in a join that divides by the
+     *  ranks with inputs, their number. */
+    int divisor;
     size_t param_count;
     const lks_grad_bucket_param_t *params; /**< (param_count), by increasing `first` */
 } lks_grad_bucket_t;

@@ -25,6 +25,13 @@
  *     lks_replica_loss_scale; lks_replica_step divides by it, and leaves everything as it is if a gradient of any rank is
  *     infinite or NaN. All buckets arrive first, then.
  * Hooks: a bucket may travel as 16-bit floats, or be reduced by a function of the caller's: comm_hook.h.
+ * Uneven inputs: between join_begin and join_end ranks may take different numbers of steps:
+ *         lks_replica_join_begin(replica, NULL);
+ *         while (there is a batch for this rank) {
+ *             lks_replica_begin, forward, backward, lks_replica_step
+ *         }
+ *         lks_replica_join_end(replica);
+ *     A rank that is out of inputs stays in join_end and takes part in the others' steps, with gradients of zero.
  * Failure: a rank that fails, disagrees or stays away ends the job: ABORTED on every rank, with the reason.
  * Threads: a replica belongs to the thread of its rank. */
 #ifndef LOCKSTEP_REPLICA_H
@@ -108,7 +115,8 @@ LKS_API LKS_NODISCARD lks_status_t lks_replica_create(lks_comm_t *comm,
 /** Leaves; in the middle of a step this ends the job on the other ranks. NULL does nothing. */
 LKS_API void lks_replica_destroy(lks_replica_t *replica);
 
-/** Begins a step: buffers are made equal, and buckets are rebuilt before the second one. Errors: ABORTED, NO_MEMORY. */
+/** Begins a step: buffers are made equal, and buckets are rebuilt before the second one. Errors: ABORTED, NO_MEMORY;
+ *  MISMATCH (in a join: early termination). */
 LKS_API LKS_NODISCARD lks_status_t lks_replica_begin(lks_replica_t *replica);
 
 /** Where the gradient of parameter `param` goes, shape and dtype as the value; NULL for a buffer. Backward writes it
@@ -159,6 +167,35 @@ LKS_API lks_power_sgd_t *lks_replica_power_sgd(lks_replica_t *replica);
 /** Copies rank 0's parameters, buffers, optimizer state, master values and loss scale to all ranks. Called by all.
  *  Errors: ABORTED. */
 LKS_API LKS_NODISCARD lks_status_t lks_replica_broadcast(lks_replica_t *replica);
+
+/** DistributedDataParallel.join's. All ranks alike. */
+typedef struct lks_join_options {
+    /** Averages are over all ranks, so that a sample counts the same whenever it comes; else over those that have inputs,
+     *  as if there were no others. true */
+    bool divide_by_initial_world_size;
+    /** As soon as a rank is out of inputs and another is not, lks_replica_begin and join_end fail on every rank. false */
+    bool throw_on_early_termination;
+} lks_join_options_t;
+
+LKS_API lks_join_options_t lks_join_options_default(void);
+
+/** From now on ranks may run out of inputs. Called by all ranks; `options` may be NULL. Before each step ranks then tell
+ *  each other whether they have inputs: one small collective more. Collectives of the caller's own in the loop,
+ *  lks_replica_broadcast among them, have nobody who answers them for a rank without inputs; they need
+ *  throw_on_early_termination, and to come behind lks_replica_begin.
+ *  Errors: INVALID_ARG (in a join), MISMATCH (ranks have different options), NO_MEMORY, ABORTED. */
+LKS_API LKS_NODISCARD lks_status_t lks_replica_join_begin(lks_replica_t *replica,
+                                                          const lks_join_options_t *options);
+
+/** This rank is out of inputs. Returns when all are, on all; parameters and buffers are then those of the rank that was
+ *  last to run out, the highest of several, on every rank. Meanwhile buffers at the beginning of a step are those of the
+ *  highest rank with inputs (BROADCAST), or the mean of all ranks with inputs; the optimizer is configured as on that
+ *  rank when its step began; and what this rank had accumulated without synchronization goes into the next step with it.
+ *  A caller's own optimizer sees nothing of these steps: its state is the caller's to bring up to date. A replica with an
+ *  optimizer of ours steps by lks_replica_step.
+ *  Errors: INVALID_ARG (no join), MISMATCH (early termination: the sentence says who is out of inputs; the join has ended,
+ *  and the replica goes on), ABORTED. */
+LKS_API LKS_NODISCARD lks_status_t lks_replica_join_end(lks_replica_t *replica);
 
 LKS_END_DECLS
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* agree.c - what replicas must have in common: their parameters' descriptions, the values they start from, buffers and
  * the optimizer's state. */
+#include "collectives/reduce.h"
 #include "core/strbuf.h"
 #include "runtime/replica/grad_sync.h"
 
@@ -91,8 +92,8 @@ lks_status_t lks_grad_sync_compare(lks_grad_sync_t *sync)
 
 static lks_status_t broadcast_param(lks_grad_sync_t *sync, const lks_sync_param_t *param)
 {
-    return lks_comm_broadcast(sync->replica->comm, param->value, param->count, param->dtype, 0,
-                              NULL);
+    return lks_comm_broadcast(sync->replica->comm, param->value, param->count, param->dtype,
+                              sync->root, NULL);
 }
 
 /* A module's parameters lie in a few blocks, and so they travel. */
@@ -102,7 +103,7 @@ static lks_status_t broadcast_block(lks_grad_sync_t *sync, lks_tensor_t block)
         return LKS_OK;
     }
     return lks_comm_broadcast(sync->replica->comm, lks_tensor_data(&block),
-                              (size_t)lks_tensor_numel(&block), block.dtype, 0, NULL);
+                              (size_t)lks_tensor_numel(&block), block.dtype, sync->root, NULL);
 }
 
 lks_status_t lks_grad_sync_broadcast_values(lks_grad_sync_t *sync)
@@ -124,6 +125,33 @@ static bool is_float(lks_dtype_t dtype)
            dtype == LKS_DTYPE_BF16;
 }
 
+/* Over the ranks that have inputs. */
+static lks_status_t average(lks_grad_sync_t *sync, const lks_sync_param_t *param)
+{
+    lks_comm_t *comm = sync->replica->comm;
+    int active = lks_grad_sync_active(sync);
+    void *value = param->value;
+    const void *sum = value;
+    if (sync->join.out) {
+        memset(value, 0, param->count * lks_dtype_size(param->dtype));
+    }
+    if (active == comm->world_size) {
+        return lks_comm_all_reduce(comm, value, value, param->count, param->dtype, LKS_REDUCE_AVG,
+                                   NULL);
+    }
+    LKS_TRY(
+        lks_comm_all_reduce(comm, value, value, param->count, param->dtype, LKS_REDUCE_SUM, NULL));
+    lks_reduce(&(lks_reduction_t){.dtype = param->dtype,
+                                  .op = LKS_REDUCE_AVG,
+                                  .count = param->count,
+                                  .sources = &sum,
+                                  .source_count = 1,
+                                  .targets = &value,
+                                  .target_count = 1,
+                                  .divisor = active});
+    return LKS_OK;
+}
+
 lks_status_t lks_grad_sync_buffers(lks_grad_sync_t *sync)
 {
     lks_buffer_mode_t mode = sync->options.buffers;
@@ -133,8 +161,7 @@ lks_status_t lks_grad_sync_buffers(lks_grad_sync_t *sync)
             continue;
         }
         if (mode == LKS_BUFFERS_AVERAGE && is_float(param->dtype)) {
-            LKS_TRY(lks_comm_all_reduce(sync->replica->comm, param->value, param->value,
-                                        param->count, param->dtype, LKS_REDUCE_AVG, NULL));
+            LKS_TRY(average(sync, param));
         } else {
             LKS_TRY(broadcast_param(sync, param));
         }

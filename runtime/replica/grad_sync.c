@@ -187,7 +187,7 @@ static lks_status_t exchange_used(lks_grad_sync_t *sync)
     for (size_t i = 0; i < sync->param_count; i++) {
         lks_sync_param_t *param = &sync->params[i];
         if (sync->options.static_graph && param->kind == LKS_PARAM_WEIGHT) {
-            param->absent = !param->used;
+            param->absent = sync->join.out ? !used[i] : !param->used;
             param->dead = !used[i];
         }
         param->used = used[i];
@@ -202,7 +202,7 @@ lks_status_t lks_grad_sync_finish(lks_grad_sync_t *sync)
     if (sync->no_sync) {
         return LKS_OK;
     }
-    if (absent > 0 && !sync->finding) {
+    if (absent > 0 && !sync->finding && !sync->join.out) {
         return fail_missing(sync, absent);
     }
     for (size_t i = 0; i < sync->param_count && sync->finding; i++) {

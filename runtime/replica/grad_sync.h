@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* grad_sync.h - what the files of a replica share. Reading order: replica.c (life, a step), layout.c (where gradients
  * lie), grad_sync.c (from gradients that are ready to buckets that are reduced), hook.c (what becomes of a bucket before),
- * update.c (from there to parameters), agree.c (what ranks must have in common). */
+ * update.c (from there to parameters), agree.c (what ranks must have in common), join.c (ranks without inputs). */
 #ifndef LOCKSTEP_RUNTIME_REPLICA_GRAD_SYNC_H
 #define LOCKSTEP_RUNTIME_REPLICA_GRAD_SYNC_H
 
@@ -58,6 +58,15 @@ typedef struct lks_sync_hook {
     lks_power_sgd_t *power_sgd;
 } lks_sync_hook_t;
 
+/** Ranks that run out of inputs: join.c. */
+typedef struct lks_sync_word lks_sync_word_t;
+typedef struct lks_sync_join {
+    lks_sync_word_t *words; /* (world_size): what each rank said last; NULL: there is no join */
+    lks_join_options_t options;
+    bool out;   /* this rank has no inputs and follows the others */
+    int active; /* ranks that have */
+} lks_sync_join_t;
+
 typedef void (*lks_sync_take_t)(void *context, size_t bucket, size_t first, size_t count,
                                 const void *numbers);
 
@@ -86,6 +95,8 @@ struct lks_grad_sync {
     size_t bucket_count, next_bucket;
     lks_sync_piece_t *pieces; /* one per parameter at most */
     lks_sync_hook_t hook;
+    lks_sync_join_t join;
+    int root;    /* whose buffers, order and values the others get; 0 outside a join */
     int divisor; /* of the sum over the ranks, for hooks */
 
     size_t
@@ -115,6 +126,9 @@ LKS_NODISCARD lks_status_t lks_grad_sync_create(lks_replica_t *replica,
                                                 const lks_replica_param_t *params, size_t count,
                                                 const lks_replica_options_t *options);
 void lks_grad_sync_destroy(lks_grad_sync_t *sync);
+
+/** lks_replica_begin, when all ranks know that a step begins. */
+LKS_NODISCARD lks_status_t lks_grad_sync_begin(lks_grad_sync_t *sync);
 
 /** backward's report, of a module's parameter. */
 lks_status_t lks_grad_sync_ready_hook(void *sync, size_t param);
@@ -188,12 +202,28 @@ LKS_NODISCARD lks_status_t lks_grad_sync_update(lks_grad_sync_t *sync);
 /** The 2-norm of all gradients, reduced. The same on every rank. */
 LKS_NODISCARD lks_status_t lks_grad_sync_norm(lks_grad_sync_t *sync, double *out);
 
+/* --- join.c ------------------------------------------------------------------------------------- */
+
+/** What a rank is about to do. */
+typedef enum {
+    LKS_SYNC_OUT, /* nothing: it has no inputs */
+    LKS_SYNC_STEPS,
+    LKS_SYNC_ACCUMULATES, /* a step without synchronization */
+    LKS_SYNC_CLIPS
+} lks_sync_doing_t;
+
+/** In a join: this rank, which has inputs, says so, and hears how many others have. */
+LKS_NODISCARD lks_status_t lks_grad_sync_tell(lks_grad_sync_t *sync, lks_sync_doing_t doing);
+
+/** Ranks with inputs. */
+int lks_grad_sync_active(const lks_grad_sync_t *sync);
+
 /* --- agree.c ------------------------------------------------------------------------------------ */
 
 /** Compares what ranks registered. Errors: ABORTED (the first difference and its ranks). */
 LKS_NODISCARD lks_status_t lks_grad_sync_compare(lks_grad_sync_t *sync);
 
-/** Values and buffers become rank 0's. */
+/** Values and buffers become the root's. */
 LKS_NODISCARD lks_status_t lks_grad_sync_broadcast_values(lks_grad_sync_t *sync);
 
 /** Buffers as the options say. */

@@ -215,8 +215,8 @@ lks_status_t lks_grad_sync_rebuild(lks_grad_sync_t *sync)
 {
     sync->rebuilt = true;
     complete_seen(sync);
-    LKS_TRY(
-        lks_comm_broadcast(sync->replica->comm, sync->seen, sync->weights, LKS_DTYPE_I64, 0, NULL));
+    LKS_TRY(lks_comm_broadcast(sync->replica->comm, sync->seen, sync->weights, LKS_DTYPE_I64,
+                               sync->root, NULL));
     if (memcmp(sync->seen, sync->order, sync->weights * sizeof *sync->order) == 0) {
         return LKS_OK;
     }

@@ -309,6 +309,7 @@ void lks_grad_sync_destroy(lks_grad_sync_t *sync)
     free(sync->seen);
     free(sync->used);
     free(sync->peers);
+    free(sync->join.words);
     free(sync);
 }
 
@@ -343,9 +344,8 @@ void lks_replica_destroy(lks_replica_t *replica)
 
 /* --- steps -------------------------------------------------------------------------------------- */
 
-lks_status_t lks_replica_begin(lks_replica_t *replica)
+lks_status_t lks_grad_sync_begin(lks_grad_sync_t *sync)
 {
-    lks_grad_sync_t *sync = replica->sync;
     bool accumulating = false;
     for (size_t i = 0; i < sync->param_count; i++) {
         accumulating |= sync->params[i].pending;
@@ -361,6 +361,13 @@ lks_status_t lks_replica_begin(lks_replica_t *replica)
     lks_grad_sync_reset(sync);
     lks_grad_sync_choose_path(sync);
     return LKS_OK;
+}
+
+lks_status_t lks_replica_begin(lks_replica_t *replica)
+{
+    lks_grad_sync_t *sync = replica->sync;
+    LKS_TRY(lks_grad_sync_tell(sync, sync->no_sync ? LKS_SYNC_ACCUMULATES : LKS_SYNC_STEPS));
+    return lks_grad_sync_begin(sync);
 }
 
 void *lks_replica_grad(lks_replica_t *replica, size_t param)
@@ -500,6 +507,7 @@ static void scale(lks_grad_sync_t *sync, double factor)
 lks_status_t lks_replica_clip_norm(lks_replica_t *replica, double max_norm, double *norm)
 {
     double found;
+    LKS_TRY(lks_grad_sync_tell(replica->sync, LKS_SYNC_CLIPS));
     LKS_TRY(lks_grad_sync_norm(replica->sync, &found));
     scale(replica->sync, clip_factor(found, max_norm));
     if (norm) {
