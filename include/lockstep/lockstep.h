@@ -15,6 +15,7 @@
 #include <lockstep/log.h>
 #include <lockstep/lr_scheduler.h>
 #include <lockstep/module.h>
+#include <lockstep/moments.h>
 #include <lockstep/optim.h>
 #include <lockstep/optim_dict.h>
 #include <lockstep/power_sgd.h>
