@@ -14,8 +14,8 @@ enum { FLOOR_RANKS_MAX = 8 };
 typedef struct floor_team {
     _Alignas(64) _Atomic int arrived;
     _Alignas(64) _Atomic int round;
-    int ranks;         /* 2 to FLOOR_RANKS_MAX */
-    bool crowded;      /* more of them than cores: they let each other run */
+    int ranks;    /* 2 to FLOOR_RANKS_MAX */
+    bool crowded; /* more of them than cores: they let each other run */
     float *buffers[FLOOR_RANKS_MAX];
 } floor_team_t;
 

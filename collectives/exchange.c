@@ -148,8 +148,9 @@ static lks_status_t wait_for_all(const lks_exchange_t *exchange, counter_t which
         if (reached(exchange, which) >= wanted) {
             return LKS_OK;
         }
-        if (aborted(exchange)) {
-            return leave(exchange);
+        if (aborted(
+                exchange)) { /* by a peer that had all it waited for, and left: then so have we */
+            break;
         }
         lks_pause();
     }

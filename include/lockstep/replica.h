@@ -84,7 +84,7 @@ typedef struct lks_replica_options {
     /** The loss scale to begin with, copied; NULL: none. Needs `optim`: who updates, unscales. Clipping and norms are of
      *  unscaled gradients. */
     const lks_grad_scaler_t *grad_scaler;
-    lks_comm_hook_t hook;            /**< none */
+    lks_comm_hook_t hook; /**< none */
 } lks_replica_options_t;
 
 LKS_API lks_replica_options_t lks_replica_options_default(void);

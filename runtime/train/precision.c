@@ -27,8 +27,8 @@ static lks_status_t fixed_scale(const char *text, lks_grad_scaler_t *out)
     char *end;
     double number = strtod(text, &end);
     if (end == text || *end != '\0') {
-        return lks_fail(LKS_ERR_INVALID_ARG, "the loss scale is 'auto', 'none' or a number, not '%s'",
-                        text);
+        return lks_fail(LKS_ERR_INVALID_ARG,
+                        "the loss scale is 'auto', 'none' or a number, not '%s'", text);
     }
     lks_grad_scaler_t scaler = lks_grad_scaler_default();
     scaler.scale = (float)number;

@@ -45,14 +45,18 @@ class lks_replica_param_t(ctypes.Structure):
                 ("shape", ctypes.POINTER(ctypes.c_int64)), ("value", ctypes.c_void_p)]
 
 
+class lks_comm_hook_t(ctypes.Structure):
+    _fields_ = [("kind", ctypes.c_int), ("power_sgd", ctypes.c_void_p), ("run", ctypes.c_void_p), ("context", ctypes.c_void_p)]
+
+
 class lks_replica_options_t(ctypes.Structure):
     _fields_ = [("bucket_bytes", ctypes.c_size_t), ("first_bucket_bytes", ctypes.c_size_t), ("reduce", ctypes.c_int),
                 ("buffers", ctypes.c_int), ("find_unused", ctypes.c_bool), ("static_graph", ctypes.c_bool),
                 ("clip_norm", ctypes.c_double), ("clip_value", ctypes.c_double), ("measure_norm", ctypes.c_bool),
-                ("optim", ctypes.c_void_p), ("grad_scaler", ctypes.c_void_p)]
+                ("optim", ctypes.c_void_p), ("grad_scaler", ctypes.c_void_p), ("hook", lks_comm_hook_t)]
 
 
-STRUCTURES = [lks_error_t, lks_comm_config_t, lks_optim_config_t, lks_replica_param_t, lks_replica_options_t]
+STRUCTURES = [lks_error_t, lks_comm_config_t, lks_optim_config_t, lks_replica_param_t, lks_comm_hook_t, lks_replica_options_t]
 
 PROTOTYPES = """
 const lks_error_t *lks_last_error(void)
