@@ -54,8 +54,10 @@ static void write_record(unsigned char *record, size_t channels, int64_t count, 
                          const float *var)
 {
     memcpy(record, &count, sizeof count);
-    memcpy(record + sizeof count, mean, channels * sizeof *mean);
-    memcpy(record + sizeof count + channels * sizeof *mean, var, channels * sizeof *var);
+    if (channels > 0) { /* else they may be NULL */
+        memcpy(record + sizeof count, mean, channels * sizeof *mean);
+        memcpy(record + sizeof count + channels * sizeof *mean, var, channels * sizeof *var);
+    }
 }
 
 static moments_t read_record(const records_t *records, int rank, size_t channel)

@@ -147,7 +147,7 @@ LKS_API LKS_NODISCARD lks_status_t lks_replica_step(lks_replica_t *replica);
 LKS_API LKS_NODISCARD lks_status_t lks_replica_clip_norm(lks_replica_t *replica, double max_norm,
                                                          double *norm);
 
-/** The 2-norm of all gradients together in the last lks_replica_step, reduced and before clipping; the same on every
+/** The 2-norm of all gradients together in the last lks_replica_step, reduced, unscaled and before clipping; the same on every
  *  rank. NaN if it was not measured. */
 LKS_API double lks_replica_grad_norm(const lks_replica_t *replica);
 

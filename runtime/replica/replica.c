@@ -88,7 +88,9 @@ static lks_status_t fill_param(lks_sync_param_t *to, const lks_replica_param_t *
                              .count = (size_t)count,
                              .padded = ((size_t)count + grain - 1) / grain * grain,
                              .value = from->value};
-    memcpy(to->shape, from->shape, (size_t)from->ndim * sizeof *from->shape);
+    if (from->ndim > 0) { /* a number needs no shape */
+        memcpy(to->shape, from->shape, (size_t)from->ndim * sizeof *from->shape);
+    }
     return LKS_OK;
 }
 
