@@ -400,7 +400,7 @@ static void reduce_block(const lks_column_t *column, size_t j, lks_block_t range
                                   .partial_sources = true,
                                   .targets = column->targets,
                                   .target_count = targets,
-                                  .divisor = fabric->world_size,
+                                  .divisor = job->divisor ? job->divisor : fabric->world_size,
                                   .take = job->take,
                                   .take_context = job->context});
 }

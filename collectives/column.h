@@ -43,6 +43,7 @@ typedef struct lks_column_job {
     bool reduces, gathers;
     const lks_block_t *blocks;  /* (process_count), of the whole vector */
     size_t count;               /* elements of the whole vector */
+    int divisor;                /* of AVG; 0: the world size */
     const void *const *sources; /* (source_count): whole vectors of this process's ranks */
     int source_count;
     void *const *targets; /* (target_count): whole vectors, one per rank that wants the result */

@@ -274,6 +274,7 @@ static void begin(lks_exchange_t *exchange, size_t bucket)
                                          .number = exchange->sequence + exchange->done,
                                          .reduces = true,
                                          .gathers = true,
+                                         .divisor = exchange->divisor,
                                          .blocks = exchange->blocks,
                                          .count = own->count,
                                          .sources = exchange->sources,
