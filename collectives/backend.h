@@ -99,6 +99,9 @@ typedef struct lks_comm_backend {
     _Atomic uint64_t *(*exchange_counter)(lks_comm_t *comm);
 } lks_comm_backend_t;
 
+/** Whether all ranks have the same digest of something; a collective. Errors: ABORTED. */
+LKS_NODISCARD lks_status_t lks_comm_agree(lks_comm_t *comm, uint64_t digest, bool *agree);
+
 /** The timeout of a config (NULL: the default). Errors: INVALID_ARG. */
 LKS_NODISCARD lks_status_t lks_comm_timeout(const lks_comm_config_t *config, uint64_t *nanoseconds);
 

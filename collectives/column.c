@@ -71,6 +71,17 @@ static void *rebased(const void *data, size_t first, size_t size)
     return (void *)((uintptr_t)data - first * size);
 }
 
+void lks_block_divide(size_t count, int processes, lks_block_t *blocks)
+{
+    enum { GRAIN = 64 }; /* elements: a line of the smallest dtype */
+    size_t grains = count / GRAIN + (count % GRAIN != 0), shares = (size_t)processes;
+    size_t each = (grains + shares - 1) / shares * GRAIN;
+    for (size_t q = 0; q < shares; q++) {
+        size_t first = q * each < count ? q * each : count, left = count - first;
+        blocks[q] = (lks_block_t){first, left < each ? left : each};
+    }
+}
+
 /* --- parts -------------------------------------------------------------------------------------- */
 
 /* This column's part of a block: whole cache lines. */

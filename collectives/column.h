@@ -36,6 +36,9 @@ typedef struct lks_block {
     size_t first, count; /* elements */
 } lks_block_t;
 
+/** A vector divided evenly among processes, one block each, in whole cache lines of any dtype. */
+void lks_block_divide(size_t count, int processes, lks_block_t *blocks);
+
 /** One collective, as one process takes part in it. */
 typedef struct lks_column_job {
     const lks_collective_t *call; /* what others must have called, too */

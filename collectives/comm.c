@@ -125,6 +125,16 @@ lks_status_t lks_comm_all_gather(lks_comm_t *comm, const void *send, void *recv,
     return comm->backend->all_gather(comm, &call);
 }
 
+lks_status_t lks_comm_agree(lks_comm_t *comm, uint64_t digest, bool *agree)
+{
+    int64_t mine =
+        (int64_t)(digest >> 1); /* no sign: the least and the greatest are one reduction */
+    int64_t extremes[2] = {mine, -mine};
+    LKS_TRY(lks_comm_all_reduce(comm, extremes, extremes, 2, LKS_DTYPE_I64, LKS_REDUCE_MAX, NULL));
+    *agree = extremes[0] == -extremes[1];
+    return LKS_OK;
+}
+
 lks_status_t lks_comm_barrier(lks_comm_t *comm)
 {
     return comm->backend->barrier(comm, &(lks_collective_t){.kind = LKS_COLLECTIVE_BARRIER});

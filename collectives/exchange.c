@@ -9,6 +9,7 @@
 #include "collectives/backend.h"
 #include "collectives/column.h"
 #include "collectives/reduce.h"
+#include "core/fnv.h"
 
 #include <inttypes.h>
 #include <sched.h>
@@ -70,8 +71,7 @@ typedef enum { POSTED, DONE } counter_t;
 static uint64_t counter(const lks_exchange_t *exchange, int local, counter_t which)
 {
     slot_t *slot = &exchange->shared->slots[local];
-    return atomic_load_explicit(which == POSTED ? &slot->posted : &slot->done,
-                                memory_order_acquire);
+    return atomic_load(which == POSTED ? &slot->posted : &slot->done);
 }
 
 /* What all ranks' counters have reached. */
@@ -148,8 +148,7 @@ static lks_status_t wait_for_all(const lks_exchange_t *exchange, counter_t which
         if (reached(exchange, which) >= wanted) {
             return LKS_OK;
         }
-        if (aborted(
-                exchange)) { /* by a peer that had all it waited for, and left: then so have we */
+        if (aborted(exchange)) { /* perhaps by a peer that had all, and left: then so have we */
             break;
         }
         lks_pause();
@@ -249,17 +248,9 @@ static void record_bucket(const lks_exchange_t *exchange, size_t bucket, int64_t
 /* Begins the exchange of a bucket with the other processes. */
 static void begin(lks_exchange_t *exchange, size_t bucket)
 {
-    enum { GRAIN = 64 };
     const lks_comm_t *comm = exchange->comm;
     const lks_exchange_bucket_t *own = &exchange->buckets[bucket];
-    size_t processes = (size_t)comm->processes;
-    size_t grains = own->count / GRAIN + (own->count % GRAIN != 0);
-    size_t each = (grains + processes - 1) / processes * GRAIN;
-    for (size_t q = 0; q < processes; q++) {
-        size_t first = q * each < own->count ? q * each : own->count;
-        size_t left = own->count - first;
-        exchange->blocks[q] = (lks_block_t){first, left < each ? left : each};
-    }
+    lks_block_divide(own->count, comm->processes, exchange->blocks);
     for (int i = 0; i < comm->local_size; i++) {
         exchange->targets[i] = exchange->shared->slots[i].buckets[bucket].data;
         exchange->sources[i] = exchange->targets[i];
@@ -356,17 +347,16 @@ static lks_status_t work_on_posted(lks_exchange_t *exchange)
     return LKS_OK;
 }
 
-lks_status_t lks_exchange_post(lks_exchange_t *exchange, size_t bucket)
+lks_status_t lks_exchange_post(lks_exchange_t *exchange)
 {
-    (void)bucket;
     atomic_store(&own_slot(exchange)->posted, ++exchange->posted);
     if (exchange->counter) {
         atomic_store_explicit(exchange->counter, exchange->sequence + exchange->posted,
                               memory_order_relaxed);
     }
     tell(exchange);
-    if (exchange->posted % exchange->count !=
-        0) { /* the last one is left to finish, which comes next */
+    bool last = exchange->posted % exchange->count == 0;
+    if (!last) { /* that one is left to finish, which comes next */
         LKS_TRY(work_on_posted(exchange));
     }
     return aborted(exchange) ? leave(exchange) : LKS_OK;
@@ -541,27 +531,23 @@ void lks_exchange_destroy(lks_exchange_t *exchange)
 
 /* --- buckets ------------------------------------------------------------------------------------ */
 
-/* FNV-1a of what ranks must agree on; positive, so that the least and the greatest say whether all are equal. */
-static int64_t digest(const lks_exchange_bucket_t *buckets, size_t count)
+/* Of what ranks must agree on. */
+static uint64_t digest(const lks_exchange_bucket_t *buckets, size_t count)
 {
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t hash = LKS_FNV_START;
     for (size_t i = 0; i < count; i++) {
         const uint64_t words[] = {buckets[i].count, (uint64_t)buckets[i].dtype, buckets[i].reduced};
-        const unsigned char *bytes = (const unsigned char *)words;
-        for (size_t k = 0; k < sizeof words; k++) {
-            hash = (hash ^ bytes[k]) * 0x100000001b3u;
-        }
+        hash = lks_fnv(hash, words, sizeof words);
     }
-    return (int64_t)(hash >> 1);
+    return hash;
 }
 
 static lks_status_t check_agreement(lks_exchange_t *exchange, const lks_exchange_bucket_t *buckets,
                                     size_t count)
 {
-    int64_t mine = digest(buckets, count), extremes[2] = {mine, -mine};
-    LKS_TRY(lks_comm_all_reduce(exchange->comm, extremes, extremes, 2, LKS_DTYPE_I64,
-                                LKS_REDUCE_MAX, NULL));
-    if (extremes[0] != -extremes[1]) {
+    bool agree;
+    LKS_TRY(lks_comm_agree(exchange->comm, digest(buckets, count), &agree));
+    if (!agree) {
         lks_comm_abort(exchange->comm, "gradient buckets differ between ranks");
         return lks_abort_state_check(&exchange->host->aborted, "gradient exchange");
     }

@@ -75,8 +75,8 @@ typedef struct lks_exchange_times {
 void lks_exchange_set_timing(lks_exchange_t *exchange, bool timing);
 lks_exchange_times_t lks_exchange_times(const lks_exchange_t *exchange);
 
-/** Bucket `bucket`, the next in order, is complete on this rank. Errors: ABORTED. */
-LKS_NODISCARD lks_status_t lks_exchange_post(lks_exchange_t *exchange, size_t bucket);
+/** The next bucket, in order, is complete on this rank. Errors: ABORTED. */
+LKS_NODISCARD lks_status_t lks_exchange_post(lks_exchange_t *exchange);
 
 /** Waits until all buckets are reduced by all ranks, and begins the next step. Every bucket was posted.
  *  Errors: ABORTED (a rank failed or did not come). On return no peer touches this rank's memory. */

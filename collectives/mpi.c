@@ -98,18 +98,11 @@ static lks_status_t all_reduce_work(void *context)
 {
     mpi_t *mpi = context;
     const lks_fabric_t *fabric = &mpi->process->fabric;
-    size_t processes = (size_t)fabric->process_count, count = mpi->call->count;
+    size_t count = mpi->call->count;
     if (!mpi->column) {
         return LKS_OK;
     }
-    enum { GRAIN = 64 };
-    size_t grains = count / GRAIN + (count % GRAIN != 0),
-           each = (grains + processes - 1) / processes;
-    for (size_t q = 0; q < processes; q++) {
-        size_t first = q * each * GRAIN < count ? q * each * GRAIN : count;
-        size_t left = count - first;
-        mpi->blocks[q] = (lks_block_t){first, left < each * GRAIN ? left : each * GRAIN};
-    }
+    lks_block_divide(count, fabric->process_count, mpi->blocks);
     gather_buffers(mpi);
     return exchange(mpi, &(lks_column_job_t){.reduces = true,
                                              .gathers = true,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* trace.c - see trace.h. */
+#include "core/thread.h"
 #include "core/trace_rows.h"
 
 #include <stdarg.h>
@@ -7,15 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define SPANS_PER_ROW_DEFAULT ((size_t)1 << 18)
 #define SPANS_PER_CHUNK ((size_t)1 << 10)
+
 int64_t lks_trace_now(void)
 {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    return (int64_t)lks_now_ns();
 }
 
 lks_status_t lks_trace_create(size_t spans_per_row, lks_trace_t **out)

@@ -2,21 +2,16 @@
 /* key_table.c - open addressing, linear probing, at most half full. The hash is seeded per process, so no
  * file can be prepared whose keys collide. */
 #include "serialize/key_table.h"
+#include "core/fnv.h"
 #include "serialize/hashmap.h"
 
 #include <stdlib.h>
-
-/* One step of FNV-1a. */
-static uint64_t hash_byte(uint64_t hash, char byte)
-{
-    return (hash ^ (unsigned char)byte) * UINT64_C(0x100000001b3);
-}
 
 static uint64_t hash_name(lks_name_t name)
 {
     uint64_t hash = lks_hash_seed();
     for (size_t at = name.length; at > 0; at--) {
-        hash = hash_byte(hash, name.text[at - 1]);
+        hash = lks_fnv_byte(hash, (unsigned char)name.text[at - 1]);
     }
     return lks_mix64(hash);
 }
@@ -103,7 +98,7 @@ bool lks_suffix_walk_next(lks_suffix_walk_t *walk, size_t *front, size_t *index)
     while (walk->at > 0) {
         size_t at = walk->at--;
         uint64_t hash = walk->hash;
-        walk->hash = hash_byte(hash, walk->name.text[at - 1]);
+        walk->hash = lks_fnv_byte(hash, (unsigned char)walk->name.text[at - 1]);
         if (walk->name.text[at - 1] != '.' || at > walk->limit || at == walk->name.length) {
             continue;
         }

@@ -2,6 +2,7 @@
 /* agree.c - what replicas must have in common: their parameters' descriptions, the values they start from, buffers and
  * the optimizer's state. */
 #include "collectives/reduce.h"
+#include "core/fnv.h"
 #include "core/strbuf.h"
 #include "runtime/replica/grad_sync.h"
 
@@ -23,19 +24,15 @@ static void describe(const lks_sync_param_t *param, char record[RECORD])
                    lks_shape_format(shape, sizeof shape, param->ndim, param->shape));
 }
 
-/* FNV-1a over all of a rank's descriptions, names of any length among them. */
+/* Over all of a rank's descriptions, names of any length among them. */
 static uint64_t digest(const lks_grad_sync_t *sync)
 {
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t hash = LKS_FNV_START;
     for (size_t i = 0; i < sync->param_count; i++) {
         char record[RECORD];
         describe(&sync->params[i], record);
-        const char *parts[] = {sync->params[i].name, record};
-        for (size_t k = 0; k < 2; k++) {
-            for (const char *c = parts[k]; *c; c++) {
-                hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
-            }
-        }
+        hash = lks_fnv(hash, sync->params[i].name, strlen(sync->params[i].name) + 1);
+        hash = lks_fnv(hash, record, sizeof record);
     }
     return hash;
 }
@@ -74,9 +71,9 @@ static lks_status_t name_difference(lks_grad_sync_t *sync, char *records)
 lks_status_t lks_grad_sync_compare(lks_grad_sync_t *sync)
 {
     lks_comm_t *comm = sync->replica->comm;
-    int64_t mine = (int64_t)(digest(sync) >> 1), extremes[2] = {mine, -mine};
-    LKS_TRY(lks_comm_all_reduce(comm, extremes, extremes, 2, LKS_DTYPE_I64, LKS_REDUCE_MAX, NULL));
-    if (extremes[0] == -extremes[1]) {
+    bool agree;
+    LKS_TRY(lks_comm_agree(comm, digest(sync), &agree));
+    if (agree) {
         return LKS_OK;
     }
     char *records = calloc((size_t)comm->world_size, RECORD);

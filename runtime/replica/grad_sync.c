@@ -80,7 +80,8 @@ static lks_status_t post_full_buckets(lks_grad_sync_t *sync)
             lks_optim_begin(sync->replica->optim, &sync->update);
             sync->updating = true;
         }
-        LKS_TRY(lks_exchange_post(sync->exchange, sync->next_bucket++));
+        sync->next_bucket++;
+        LKS_TRY(lks_exchange_post(sync->exchange));
     }
     return LKS_OK;
 }

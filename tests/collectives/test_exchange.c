@@ -80,7 +80,7 @@ static lks_status_t train(lks_comm_t *comm, void *context)
     for (int step = 0; step < STEPS; step++) {
         for (int b = 0; b < BUCKETS; b++) {
             rank_fill(plan->dtype, seed_of(step, b), rank, 0, counts[b], memory.buckets[b].data);
-            LKS_TRY(lks_exchange_post(exchange, (size_t)b));
+            LKS_TRY(lks_exchange_post(exchange));
         }
         LKS_TRY(lks_exchange_finish(exchange));
         for (int b = 0; b < BUCKETS; b++) {
@@ -150,7 +150,7 @@ static lks_status_t train_until(lks_comm_t *comm, void *context)
             bool fails = step == 2 && rank == failure->rank && b == failure->bucket;
             status = fails ? failure->fail(comm) : LKS_OK;
             if (status == LKS_OK) {
-                status = lks_exchange_post(exchange, (size_t)b);
+                status = lks_exchange_post(exchange);
             }
         }
         if (status == LKS_OK) {
