@@ -172,6 +172,15 @@ static bool is_copy(const walk_t *walk)
            !reduction->take && (reduction->op != LKS_REDUCE_AVG || reduction->partial_targets);
 }
 
+/* Two sources that are folded straight into one or two targets: nothing lies in a block. */
+static bool is_fold(const walk_t *walk)
+{
+    const lks_reduction_t *reduction = walk->reduction;
+    return reduction->source_count == 2 && !walk->converts_in && !walk->converts_out &&
+           (reduction->target_count == 1 || reduction->target_count == 2) && !reduction->take &&
+           (reduction->op != LKS_REDUCE_AVG || reduction->partial_targets);
+}
+
 void lks_reduce(const lks_reduction_t *reduction)
 {
     _Alignas(64) unsigned char blocks[LEVELS][BLOCK_BYTES];
@@ -191,7 +200,8 @@ void lks_reduce(const lks_reduction_t *reduction)
         copy_source(&walk);
         return;
     }
-    size_t block = BLOCK_BYTES / partial, end = reduction->first + reduction->count;
+    size_t block = is_fold(&walk) ? reduction->count : BLOCK_BYTES / partial;
+    size_t end = reduction->first + reduction->count;
     for (walk.first = reduction->first; walk.first < end; walk.first += walk.count) {
         size_t left = end - walk.first;
         walk.count = left < block ? left : block;
