@@ -60,6 +60,12 @@ static lks_window_post_t *post_of(const lks_column_t *column, int q)
                            process_at(column, q)->node_index);
 }
 
+/* Of the job at hand. */
+static lks_window_put_t *put_of(const lks_column_t *column, int q)
+{
+    return &post_of(column, q)->puts[column->jobs % 2];
+}
+
 static int slot_of(const lks_column_t *column, size_t j)
 {
     return (int)((column->chunks + j) % SLOTS);
@@ -243,13 +249,13 @@ static lks_status_t are_sent(lks_column_t *column, size_t j, bool results, bool 
 static lks_status_t put(lks_column_t *column, bool *done)
 {
     const lks_fabric_t *fabric = column->fabric;
-    lks_window_post_t *mine = post_of(column, fabric->process);
+    lks_window_put_t *mine = put_of(column, fabric->process);
     LKS_TRY(are_sent(column, column->k, false, done));
     if (!*done) {
         return LKS_OK;
     }
     if (column->k == 0) {
-        mine->calls[column->jobs % 2] = *column->job.call;
+        mine->call = *column->job.call;
     }
     if (column->small && column->job.reduces) {
         reduce_own(column, (lks_block_t){0, column->job.count},
@@ -281,7 +287,7 @@ static const lks_collective_t *called_by(const lks_column_t *column, int q)
             (const head_t *)(const void *)column->remotes[q].in[slot_of(column, 0)];
         return &head->call;
     }
-    return &post_of(column, q)->calls[column->jobs % 2];
+    return &put_of(column, q)->call;
 }
 
 static int process_of(const lks_fabric_t *fabric, int rank)
@@ -334,7 +340,7 @@ static lks_status_t has_come(lks_column_t *column, int q, size_t j, bool *come)
         int slot = slot_of(column, j);
         return is_over(column, &remote->received[slot], &remote->receiving[slot], come);
     }
-    *come = atomic_load(&post_of(column, q)->up) > column->chunks + j;
+    *come = atomic_load(&put_of(column, q)->up) > column->chunks + j;
     return LKS_OK;
 }
 
@@ -609,7 +615,7 @@ static const lks_collective_t *came(const void *context, int rank)
         int slot = slot_of(column, j);
         here = !column->remotes[q].receiving[slot] && !column->remotes[q].receiving_result[slot];
     } else if (!here) {
-        here = atomic_load(&post_of(column, q)->up) > column->chunks + j;
+        here = atomic_load(&put_of(column, q)->up) > column->chunks + j;
         lks_window_counter_t which =
             column->index < fabric->columns ? LKS_WINDOW_COLLECTIVES : LKS_WINDOW_BUCKETS;
         uint64_t calls = atomic_load(lks_window_calls(fabric->window, rank, which));

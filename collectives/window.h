@@ -13,12 +13,16 @@ enum {
     LKS_WINDOW_STAGE = 2048 /* bytes of a whole vector that travels in one piece */
 };
 
+/** What was called, and how far its data are: a cache line, so that both cross with one miss. */
+typedef struct lks_window_put {
+    _Alignas(64) _Atomic uint64_t up; /* chunks put, over all collectives */
+    lks_collective_t call;
+} lks_window_put_t;
+
 /** What a process tells the others of its node in one column, on cache lines of its own. */
 typedef struct lks_window_post {
-    _Alignas(64) _Atomic uint64_t up;   /* chunks put, over all collectives */
-    _Alignas(64) _Atomic uint64_t done; /* chunks reduced */
-    _Alignas(64)
-        lks_collective_t calls[2]; /* what was called, by the parity of the column's collectives */
+    lks_window_put_t puts[2];           /* by the parity of the column's collectives */
+    _Alignas(64) _Atomic uint64_t done; /* chunks reduced, over all collectives */
 } lks_window_post_t;
 
 typedef struct lks_window lks_window_t;
