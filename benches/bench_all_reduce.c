@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bench_all_reduce.c - an all-reduce of float32 (sum, in place) from 4 B to 400 MB, in the columns of nccl-tests.
- *     bench_all_reduce [--json] [--ranks N] [--most BYTES]
+ *     bench_all_reduce [--json] [--ranks N] [--least BYTES] [--most BYTES]
  *     mpirun -np P bench_all_reduce ...          the same among P processes with N ranks each
- * Alone, N threads are the ranks, and the floor stands beside them: the same sums by threads that do nothing else
- * (all_reduce_floor.c). Both alternate, so that they meet the same moods of a shared machine; medians of rank 0 after a
+ * The floor stands beside it: the same sums by N threads that do nothing else (all_reduce_floor.c), or, for two processes of
+ * one rank each, through shared memory (all_reduce_window.c). Both alternate, so that they meet the same moods of a shared machine; medians of rank 0 after a
  * warm-up. The round trip between two cores is printed before and after: small sizes cannot be compared where it differs.
  * time: of a call. algbw = bytes / time; busbw = algbw x 2 (ranks - 1) / ranks. #wrong: elements that are not the sum, which is
  * exact in any order. ratio = floor / time. */
 #include "all_reduce_floor.h"
+#include "all_reduce_window.h"
 #include "bench.h"
 
 #include <lockstep/comm.h>
@@ -19,20 +20,21 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ROUNDS_MAX = 41, KIB = 1 << 10, MIB = 1 << 20 };
+enum { ROUNDS_MAX = 201, KIB = 1 << 10, MIB = 1 << 20 };
 
 static const size_t sizes[] = {4,         64,      1 * KIB, 4 * KIB,  16 * KIB,  64 * KIB,
                                256 * KIB, 1 * MIB, 4 * MIB, 25 * MIB, 100 * MIB, 400 * MIB};
 
 typedef struct options {
     bool json, launched;
-    int ranks; /* of this process */
-    size_t most;
+    int ranks;          /* of this process */
+    size_t least, most; /* bytes */
 } options_t;
 
 typedef struct worker {
     lks_comm_t *comm;
-    floor_team_t *team; /* NULL: no floor to compare with */
+    floor_team_t *team;     /* the floor to compare with: threads, */
+    floor_window_t *window; /* or two processes; both NULL: none */
     const options_t *options;
     pthread_t thread;
 } worker_t;
@@ -56,21 +58,31 @@ static float *make_buffer(size_t nbytes)
     return data;
 }
 
+/* A round is shorter than what a scheduler gives at a time: half of them or more are undisturbed, whatever else runs. */
 static int calls_of(size_t nbytes)
 {
-    return nbytes <= 4 * KIB ? 1000 : nbytes <= 64 * KIB ? 200 : nbytes <= MIB ? 50 : 1;
+    return nbytes <= 4 * KIB ? 200 : nbytes <= 64 * KIB ? 20 : 1;
 }
 
 static int rounds_of(size_t nbytes)
 {
-    return nbytes <= MIB ? ROUNDS_MAX : nbytes <= 25 * MIB ? 21 : 9;
+    return nbytes <= 4 * MIB ? ROUNDS_MAX : nbytes <= 25 * MIB ? 21 : 9;
+}
+
+/* Where a round is one call, its rank has just written the buffer, as it has its gradients: it lies near this core only. */
+static void start_together(lks_comm_t *comm, float *data, size_t nbytes)
+{
+    if (calls_of(nbytes) == 1) {
+        memset(data, 0, nbytes);
+    }
+    bench_must(lks_comm_barrier(comm));
 }
 
 /* Seconds per call. */
 static double time_ours(lks_comm_t *comm, float *data, size_t nbytes)
 {
     int calls = calls_of(nbytes);
-    bench_must(lks_comm_barrier(comm));
+    start_together(comm, data, nbytes);
     double start = bench_now();
     for (int i = 0; i < calls; i++) {
         bench_must(lks_comm_all_reduce(comm, data, data, nbytes / sizeof *data, LKS_DTYPE_F32,
@@ -79,13 +91,18 @@ static double time_ours(lks_comm_t *comm, float *data, size_t nbytes)
     return (bench_now() - start) / calls;
 }
 
-static double time_floor(const worker_t *worker, size_t nbytes)
+static double time_floor(const worker_t *worker, float *data, size_t nbytes)
 {
     int calls = calls_of(nbytes);
-    bench_must(lks_comm_barrier(worker->comm));
+    size_t count = nbytes / sizeof *data;
+    start_together(worker->comm, data, nbytes);
     double start = bench_now();
     for (int i = 0; i < calls; i++) {
-        floor_all_reduce(worker->team, lks_comm_rank(worker->comm), nbytes / sizeof(float));
+        if (worker->window) {
+            floor_window_all_reduce(worker->window, data, count + count % 2);
+        } else {
+            floor_all_reduce(worker->team, lks_comm_rank(worker->comm), count);
+        }
     }
     return (bench_now() - start) / calls;
 }
@@ -135,8 +152,8 @@ static void run_size(const worker_t *worker, float *data, size_t nbytes)
     size_t wrong = count_wrong(worker->comm, data, nbytes / sizeof *data);
     (void)time_ours(worker->comm, data, nbytes);
     for (int k = 0; k < rounds; k++) {
-        if (worker->team) {
-            floor[k] = time_floor(worker, nbytes);
+        if (worker->team || worker->window) {
+            floor[k] = time_floor(worker, data, nbytes);
         }
         ours[k] = time_ours(worker->comm, data, nbytes);
     }
@@ -165,7 +182,7 @@ static void *run_rank(void *argument)
         worker->team->buffers[rank] = data;
     }
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        if (sizes[i] <= worker->options->most) {
+        if (sizes[i] >= worker->options->least && sizes[i] <= worker->options->most) {
             run_size(worker, data, sizes[i]);
         }
     }
@@ -184,10 +201,12 @@ static options_t parse_options(int argc, char **argv)
             options.json = true;
         } else if (strcmp(argv[i], "--ranks") == 0 && i + 1 < argc) {
             options.ranks = atoi(argv[++i]);
+        } else if (strcmp(argv[i], "--least") == 0 && i + 1 < argc) {
+            options.least = strtoul(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--most") == 0 && i + 1 < argc) {
             options.most = strtoul(argv[++i], NULL, 10);
         } else {
-            die("usage: bench_all_reduce [--json] [--ranks N] [--most BYTES]");
+            die("usage: bench_all_reduce [--json] [--ranks N] [--least BYTES] [--most BYTES]");
         }
     }
     if (options.ranks < 1 || options.ranks > FLOOR_RANKS_MAX) {
@@ -208,24 +227,35 @@ static void print_head(const options_t *options, bool floor)
                  "(us)", "(GB/s)", "(GB/s)", "", floor ? "       (us)" : "");
 }
 
+/* NULL where there is none: more processes than two or than cores, more ranks than one in each, several machines. */
+static floor_window_t *open_window(const options_t *options, lks_comm_t *comm)
+{
+    bool fits = options->launched && options->ranks == 1 && lks_comm_world_size(comm) == 2 &&
+                sysconf(_SC_NPROCESSORS_ONLN) > 1;
+    return fits ? floor_window_open(comm) : NULL;
+}
+
 int main(int argc, char **argv)
 {
     static floor_team_t team;
     options_t options = parse_options(argc, argv);
     lks_comm_t *comms[FLOOR_RANKS_MAX];
     worker_t workers[FLOOR_RANKS_MAX];
-    bool floor = !options.launched && options.ranks > 1;
+    bool team_floor = !options.launched && options.ranks > 1;
     team.ranks = options.ranks;
     team.crowded = options.ranks > sysconf(_SC_NPROCESSORS_ONLN);
     bench_must(options.launched ? lks_comm_create_mpi(options.ranks, NULL, comms)
                                 : lks_comm_create_local(options.ranks, NULL, comms));
     bool speaks = lks_comm_rank(comms[0]) == 0;
+    floor_window_t *window = open_window(&options, comms[0]);
     if (speaks) {
-        print_head(&options, floor);
+        print_head(&options, team_floor || window);
     }
     for (int i = 0; i < options.ranks; i++) {
-        workers[i] =
-            (worker_t){.comm = comms[i], .team = floor ? &team : NULL, .options = &options};
+        workers[i] = (worker_t){.comm = comms[i],
+                                .team = team_floor ? &team : NULL,
+                                .window = window,
+                                .options = &options};
         if (pthread_create(&workers[i].thread, NULL, run_rank, &workers[i]) != 0) {
             die("cannot start a thread");
         }
