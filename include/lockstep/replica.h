@@ -161,6 +161,13 @@ LKS_API lks_grad_scaler_t *lks_replica_grad_scaler(const lks_replica_t *replica)
 /** Steps that this replica skipped. */
 LKS_API int64_t lks_replica_skipped_steps(const lks_replica_t *replica);
 
+/** From now on the time in exchanges is taken: a look at the clock per gradient, which small models feel. */
+LKS_API void lks_replica_set_timing(lks_replica_t *replica, bool timing);
+
+/** Share, since the last call, of the time in exchanges that was spent in lks_replica_grad_ready, while the device had
+ *  backward to do; the rest is waiting and reducing in lks_replica_step and finish. NaN with one rank, or without timing. */
+LKS_API double lks_replica_hidden_share(lks_replica_t *replica);
+
 /** The state of PowerSGD, for checkpoints; NULL without it. Borrowed. */
 LKS_API lks_power_sgd_t *lks_replica_power_sgd(lks_replica_t *replica);
 

@@ -115,7 +115,7 @@ struct lks_grad_sync {
     _Atomic double
         squares; /* of this rank's parts in this step, if the norm is measured on the way */
     double norm; /* of the last step; NaN: not measured */
-    lks_exchange_times_t told; /* of what lks_grad_sync_hidden_share has told */
+    lks_exchange_times_t told; /* of what lks_replica_hidden_share has told */
 };
 
 /* --- replica.c ---------------------------------------------------------------------------------- */
@@ -158,12 +158,6 @@ void lks_grad_sync_choose_path(lks_grad_sync_t *sync);
 LKS_NODISCARD lks_status_t lks_grad_sync_finish(lks_grad_sync_t *sync);
 
 /* --- replica.c ---------------------------------------------------------------------------------- */
-
-/** Measures from now on how much of the exchange backward hides. */
-void lks_grad_sync_set_timing(lks_grad_sync_t *sync, bool timing);
-
-/** Share of the time in exchanges that was hidden, since the last call; NaN if there was no other rank. */
-double lks_grad_sync_hidden_share(lks_grad_sync_t *sync);
 
 /** Records layers and buckets in the rows of this rank. */
 LKS_NODISCARD lks_status_t lks_grad_sync_set_trace(lks_grad_sync_t *sync, lks_trace_t *trace);

@@ -454,18 +454,19 @@ double lks_replica_grad_norm(const lks_replica_t *replica)
     return replica->sync->norm;
 }
 
-void lks_grad_sync_set_timing(lks_grad_sync_t *sync, bool timing)
+void lks_replica_set_timing(lks_replica_t *replica, bool timing)
 {
-    lks_exchange_set_timing(sync->exchange, timing);
+    lks_exchange_set_timing(replica->sync->exchange, timing);
 }
 
-double lks_grad_sync_hidden_share(lks_grad_sync_t *sync)
+double lks_replica_hidden_share(lks_replica_t *replica)
 {
+    lks_grad_sync_t *sync = replica->sync;
     lks_exchange_times_t now = lks_exchange_times(sync->exchange), before = sync->told;
     double hidden = (double)(now.hidden - before.hidden);
     double all = hidden + (double)(now.exposed - before.exposed);
     sync->told = now;
-    return sync->replica->world_size > 1 && all > 0 ? hidden / all : (double)NAN;
+    return replica->world_size > 1 && all > 0 ? hidden / all : (double)NAN;
 }
 
 lks_status_t lks_grad_sync_set_trace(lks_grad_sync_t *sync, lks_trace_t *trace)

@@ -359,7 +359,7 @@ static lks_status_t finish_epoch(loop_t *loop)
 
     lks_train_event_t event = make_event(loop, LKS_EVENT_EPOCH);
     event.samples_per_second = speed;
-    event.comm_hidden = lks_grad_sync_hidden_share(loop->replica->sync);
+    event.comm_hidden = lks_replica_hidden_share(loop->replica);
     lks_optim_set_lr(loop->replica->optim, lks_lr_scheduler_step(&at->scheduler));
     at->epoch++;
     at->step = 0;
@@ -412,7 +412,7 @@ static lks_status_t open_rows(loop_t *loop)
     LKS_TRY(lks_trace_row(trace, rank, LKS_TRACE_COMM, &loop->comm_row));
     LKS_TRY(lks_trace_row(trace, rank, LKS_TRACE_LOADER, &loop->loader_row));
     LKS_TRY(lks_grad_sync_set_trace(loop->replica->sync, trace));
-    lks_grad_sync_set_timing(loop->replica->sync, true);
+    lks_replica_set_timing(loop->replica, true);
     return rank == 0 ? lks_trace_row(trace, rank, LKS_TRACE_SAVE, &loop->saver.row) : LKS_OK;
 }
 
