@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 
 /** Seconds on a clock that only runs forward. */
@@ -36,6 +37,23 @@ static inline void bench_must(lks_status_t status)
         (void)fprintf(stderr, "bench: %s\n", lks_last_error()->message);
         exit(1);
     }
+}
+
+/** Fresh memory, zeros, in huge pages as far as the system has them. */
+static inline void *bench_huge_alloc(size_t nbytes)
+{
+    void *data = mmap(NULL, nbytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (data == MAP_FAILED) {
+        bench_must(lks_fail(LKS_ERR_NO_MEMORY, "no memory of %zu bytes", nbytes));
+    }
+    (void)madvise(data, nbytes, MADV_HUGEPAGE);
+    return data;
+}
+
+static inline void bench_huge_free(void *data, size_t nbytes)
+{
+    (void)munmap(data, nbytes);
 }
 
 #endif

@@ -8,6 +8,7 @@
  * time: of a call. algbw = bytes / time; busbw = algbw x 2 (ranks - 1) / ranks. #wrong: elements that are not the sum, which is
  * exact in any order. ratio = floor / time. */
 #include "all_reduce_floor.h"
+#include "all_reduce_rounds.h"
 #include "all_reduce_window.h"
 #include "bench.h"
 
@@ -17,13 +18,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-enum { ROUNDS_MAX = 201, KIB = 1 << 10, MIB = 1 << 20 };
-
-static const size_t sizes[] = {4,         64,      1 * KIB, 4 * KIB,  16 * KIB,  64 * KIB,
-                               256 * KIB, 1 * MIB, 4 * MIB, 25 * MIB, 100 * MIB, 400 * MIB};
 
 typedef struct options {
     bool json, launched;
@@ -45,34 +40,9 @@ static void die(const char *what)
     exit(1);
 }
 
-/* Huge pages: what is measured is not the page table. */
-static float *make_buffer(size_t nbytes)
-{
-    size_t huge = (size_t)2 << 20, rounded = (nbytes + huge - 1) / huge * huge;
-    float *data = aligned_alloc(huge, rounded);
-    if (!data) {
-        die("out of memory");
-    }
-    (void)madvise(data, rounded, MADV_HUGEPAGE);
-    memset(data, 0, rounded);
-    return data;
-}
-
-/* A round is shorter than what a scheduler gives at a time: half of them or more are undisturbed, whatever else runs. */
-static int calls_of(size_t nbytes)
-{
-    return nbytes <= 4 * KIB ? 200 : nbytes <= 64 * KIB ? 20 : 1;
-}
-
-static int rounds_of(size_t nbytes)
-{
-    return nbytes <= 4 * MIB ? ROUNDS_MAX : nbytes <= 25 * MIB ? 21 : 9;
-}
-
-/* Where a round is one call, its rank has just written the buffer, as it has its gradients: it lies near this core only. */
 static void start_together(lks_comm_t *comm, float *data, size_t nbytes)
 {
-    if (calls_of(nbytes) == 1) {
+    if (all_reduce_calls(nbytes) == 1) {
         memset(data, 0, nbytes);
     }
     bench_must(lks_comm_barrier(comm));
@@ -81,7 +51,7 @@ static void start_together(lks_comm_t *comm, float *data, size_t nbytes)
 /* Seconds per call. */
 static double time_ours(lks_comm_t *comm, float *data, size_t nbytes)
 {
-    int calls = calls_of(nbytes);
+    int calls = all_reduce_calls(nbytes);
     start_together(comm, data, nbytes);
     double start = bench_now();
     for (int i = 0; i < calls; i++) {
@@ -93,7 +63,7 @@ static double time_ours(lks_comm_t *comm, float *data, size_t nbytes)
 
 static double time_floor(const worker_t *worker, float *data, size_t nbytes)
 {
-    int calls = calls_of(nbytes);
+    int calls = all_reduce_calls(nbytes);
     size_t count = nbytes / sizeof *data;
     start_together(worker->comm, data, nbytes);
     double start = bench_now();
@@ -147,8 +117,8 @@ static void print_row(const worker_t *worker, size_t nbytes, double seconds, dou
 
 static void run_size(const worker_t *worker, float *data, size_t nbytes)
 {
-    double ours[ROUNDS_MAX], floor[ROUNDS_MAX] = {0};
-    int rounds = rounds_of(nbytes);
+    double ours[ALL_REDUCE_ROUNDS_MAX], floor[ALL_REDUCE_ROUNDS_MAX] = {0};
+    int rounds = all_reduce_rounds(nbytes);
     size_t wrong = count_wrong(worker->comm, data, nbytes / sizeof *data);
     (void)time_ours(worker->comm, data, nbytes);
     for (int k = 0; k < rounds; k++) {
@@ -177,24 +147,26 @@ static void *run_rank(void *argument)
     const worker_t *worker = argument;
     int rank = lks_comm_rank(worker->comm);
     bind_rank(rank);
-    float *data = make_buffer(worker->options->most);
+    float *data = bench_huge_alloc(worker->options->most);
+    memset(data, 0, worker->options->most);
     if (worker->team) {
         worker->team->buffers[rank] = data;
     }
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        if (sizes[i] >= worker->options->least && sizes[i] <= worker->options->most) {
-            run_size(worker, data, sizes[i]);
+    for (size_t i = 0; i < sizeof all_reduce_sizes / sizeof *all_reduce_sizes; i++) {
+        size_t nbytes = all_reduce_sizes[i];
+        if (nbytes >= worker->options->least && nbytes <= worker->options->most) {
+            run_size(worker, data, nbytes);
         }
     }
     bench_must(lks_comm_barrier(worker->comm));
-    free(data);
+    bench_huge_free(data, worker->options->most);
     lks_comm_destroy(worker->comm);
     return NULL;
 }
 
 static options_t parse_options(int argc, char **argv)
 {
-    options_t options = {.launched = lks_comm_is_launched(), .most = 400 * MIB};
+    options_t options = {.launched = lks_comm_is_launched(), .most = ALL_REDUCE_MOST};
     options.ranks = options.launched ? 1 : 2;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
@@ -215,12 +187,18 @@ static options_t parse_options(int argc, char **argv)
     return options;
 }
 
+static void print_round_trip(const options_t *options)
+{
+    (void)printf(options->json ? "{\"bench\": \"round_trip\", \"ns\": %.0f}\n"
+                               : "# core-to-core round trip %.0f ns\n",
+                 floor_round_trip());
+}
+
 static void print_head(const options_t *options, bool floor)
 {
     if (options->json) {
         return;
     }
-    (void)printf("# core-to-core round trip %.0f ns\n", floor_round_trip());
     (void)printf("%12s %12s %8s %6s %5s %10s %7s %7s %6s%s\n", "size", "count", "type", "redop",
                  "root", "time", "algbw", "busbw", "#wrong", floor ? "      floor  ratio" : "");
     (void)printf("%12s %12s %8s %6s %5s %10s %7s %7s %6s%s\n", "(B)", "(elements)", "", "", "",
@@ -249,6 +227,7 @@ int main(int argc, char **argv)
     bool speaks = lks_comm_rank(comms[0]) == 0;
     floor_window_t *window = open_window(&options, comms[0]);
     if (speaks) {
+        print_round_trip(&options);
         print_head(&options, team_floor || window);
     }
     for (int i = 0; i < options.ranks; i++) {
@@ -263,8 +242,8 @@ int main(int argc, char **argv)
     for (int i = 0; i < options.ranks; i++) {
         (void)pthread_join(workers[i].thread, NULL);
     }
-    if (speaks && !options.json) {
-        (void)printf("# core-to-core round trip %.0f ns\n", floor_round_trip());
+    if (speaks) {
+        print_round_trip(&options);
     }
     return 0;
 }

@@ -5,20 +5,10 @@
  * Without --threads: 1 and as many as there are cores. The peer, PyTorch on the same job, is
  * peer_train_step.py; run_train_step alternates both. LOCKSTEP_ISA=baseline|v3 shows other processors. */
 #include "bench.h"
-
-#include <lockstep/module.h>
-#include <lockstep/optim.h>
+#include "step_job.h"
 
 #include <stdbool.h>
 #include <string.h>
-
-typedef struct step_case {
-    const char *name, *model;
-    lks_optim_kind_t optim;
-    int64_t batch;
-    int steps; /* in one sample: a short step is below the clock's noise */
-    lks_dtype_t dtype;
-} step_case_t;
 
 static const step_case_t cases[] = {
     {"iris", "mlp:4,16,3", LKS_OPTIM_ADAM, 150, 100, LKS_DTYPE_F32},
@@ -36,88 +26,7 @@ typedef struct options {
     double seconds; /* for each row */
 } options_t;
 
-typedef struct job {
-    const step_case_t *step_case;
-    lks_exec_t *exec;
-    lks_module_t *module;
-    lks_optim_t *optim;
-    lks_tensor_t x, labels;
-    uint64_t steps;
-    double flops; /* of the products in a step: the first layer has no gradient of its input */
-} job_t;
-
-/* Any numbers will do, as long as they are the same in every run. */
-static uint32_t next_random(uint32_t *state)
-{
-    *state = *state * 1664525u + 1013904223u;
-    return *state >> 8;
-}
-
-static double product_flops(const lks_module_t *module, int64_t batch)
-{
-    double flops = 0;
-    for (size_t i = 0; i < lks_module_param_count(module); i++) {
-        const lks_tensor_t *value = &lks_module_param(module, i)->value;
-        if (value->ndim == 2) {
-            flops += (i == 0 ? 2 : 3) * 2.0 * (double)batch * (double)lks_tensor_numel(value);
-        }
-    }
-    return flops;
-}
-
-static job_t job_open(const step_case_t *c, lks_device_t *device, size_t threads)
-{
-    job_t job = {.step_case = c};
-    lks_exec_config_t config = lks_exec_config_default();
-    config.threads = threads;
-    bench_must(lks_exec_create(device, &config, &job.exec));
-    lks_exec_set_training(job.exec, true);
-    bench_must(lks_model_create(c->model, &job.module));
-    bench_must(lks_module_set_dtype(job.module, c->dtype));
-    bench_must(lks_module_materialize(job.module, device));
-    bench_must(lks_module_init(job.module, 0));
-    lks_optim_config_t optim = lks_optim_config_default(c->optim);
-    bench_must(lks_optim_create(&optim, job.module, &job.optim));
-    int64_t in = lks_module_in_features(job.module), out = lks_module_out_features(job.module);
-    const int64_t shape[] = {c->batch, in};
-    bench_must(lks_tensor_create(device, LKS_DTYPE_F32, 2, shape, &job.x));
-    bench_must(lks_tensor_create(device, LKS_DTYPE_I64, 1, shape, &job.labels));
-    uint32_t random = 1;
-    float *x = lks_tensor_data(&job.x);
-    for (int64_t i = 0; i < c->batch * in; i++) {
-        x[i] = (float)next_random(&random) * 0x1p-23f - 1;
-    }
-    int64_t *labels = lks_tensor_data(&job.labels);
-    for (int64_t i = 0; i < c->batch; i++) {
-        labels[i] = next_random(&random) % (uint32_t)out;
-    }
-    job.flops = product_flops(job.module, c->batch);
-    return job;
-}
-
-static void job_close(job_t *job)
-{
-    lks_tensor_release(&job->labels);
-    lks_tensor_release(&job->x);
-    lks_optim_destroy(job->optim);
-    lks_module_destroy(job->module);
-    lks_exec_destroy(job->exec);
-}
-
-static void step(job_t *job)
-{
-    lks_tensor_t logits, grad;
-    double loss;
-    lks_exec_reset(job->exec);
-    lks_exec_set_position(job->exec, 0, job->steps++, 0);
-    bench_must(lks_module_forward(job->module, job->exec, &job->x, &logits));
-    bench_must(lks_cross_entropy(job->exec, &logits, &job->labels, job->step_case->batch, &loss,
-                                 &grad, NULL));
-    bench_must(lks_module_backward(job->module, job->exec, &grad, NULL));
-    bench_must(lks_optim_step(job->optim, job->exec));
-}
-
-static void print_row(const options_t *options, const job_t *job, double median, double least,
+static void print_row(const options_t *options, const step_job_t *job, double median, double least,
                       size_t samples)
 {
     const char *format =
@@ -136,21 +45,22 @@ static void run(const options_t *options, const step_case_t *c, lks_device_t *de
 {
     enum { SAMPLES_MAX = 20000, WARM_UP = 5 };
     static double samples[SAMPLES_MAX];
-    job_t job = job_open(c, device, threads);
-    for (int i = 0; i < WARM_UP * c->steps; i++) {
-        step(&job);
-    }
+    lks_exec_config_t config = lks_exec_config_default();
+    lks_exec_t *exec;
+    config.threads = threads;
+    bench_must(lks_exec_create(device, &config, &exec));
+    step_job_t job = step_job_open(c, device, exec, NULL);
+    step_job_run(&job, WARM_UP * c->steps);
     size_t count = 0;
     for (double end = bench_now() + options->seconds; bench_now() < end && count < SAMPLES_MAX;) {
         double start = bench_now();
-        for (int i = 0; i < c->steps; i++) {
-            step(&job);
-        }
+        step_job_run(&job, c->steps);
         samples[count++] = (bench_now() - start) / c->steps;
     }
     double median = bench_median(samples, count);
     print_row(options, &job, median, samples[0], count);
-    job_close(&job);
+    step_job_close(&job);
+    lks_exec_destroy(exec);
 }
 
 static void usage(void)

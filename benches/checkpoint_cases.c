@@ -5,7 +5,6 @@
 
 #include <stdarg.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define ROOM ((size_t)2 << 30) /* reserved, not touched */
 
@@ -144,20 +143,4 @@ void bench_state_destroy(bench_state_t *state)
     lks_tree_destroy(state->tree);
     bench_huge_free(state->data, state->room);
     *state = (bench_state_t){0};
-}
-
-void *bench_huge_alloc(size_t nbytes)
-{
-    void *data = mmap(NULL, nbytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (data == MAP_FAILED) {
-        bench_must(lks_fail(LKS_ERR_NO_MEMORY, "no memory of %zu bytes", nbytes));
-    }
-    (void)madvise(data, nbytes, MADV_HUGEPAGE);
-    return data;
-}
-
-void bench_huge_free(void *data, size_t nbytes)
-{
-    (void)munmap(data, nbytes);
 }

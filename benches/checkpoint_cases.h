@@ -23,8 +23,4 @@ extern const size_t bench_state_case_count;
 bench_state_t bench_state_create(const char *name);
 void bench_state_destroy(bench_state_t *state);
 
-/** Fresh memory in huge pages, as far as the system has them. */
-void *bench_huge_alloc(size_t nbytes);
-void bench_huge_free(void *data, size_t nbytes);
-
 #endif
