@@ -36,7 +36,9 @@ static inline int all_reduce_calls(size_t nbytes)
 
 static inline int all_reduce_rounds(size_t nbytes)
 {
-    return nbytes <= 4 * ALL_REDUCE_MIB ? ALL_REDUCE_ROUNDS_MAX : nbytes <= 25 * ALL_REDUCE_MIB ? 21 : 9;
+    return nbytes <= 4 * ALL_REDUCE_MIB    ? ALL_REDUCE_ROUNDS_MAX
+           : nbytes <= 25 * ALL_REDUCE_MIB ? 21
+                                           : 9;
 }
 
 #endif

@@ -196,10 +196,11 @@ static void run(const options_t *options, const lks_device_list_t *devices, cons
     result_t r = measure(options, devices, c);
     double hidden = 1 - (r.together - r.apart) / r.exchange;
     const char *format =
-        options->json ? "{\"bench\": \"step\", \"case\": \"%s\", \"batch\": %d, \"apart_us\": %.3f, "
-                        "\"together_us\": %.3f, \"ratio\": %.4f, \"all_reduce_us\": %.3f, "
-                        "\"hidden\": %.3f, \"in_backward\": %.3f}\n"
-                      : "%-10s %5d %11.2f %11.2f %8.3f %11.2f %8.2f %12.2f\n";
+        options->json
+            ? "{\"bench\": \"step\", \"case\": \"%s\", \"batch\": %d, \"apart_us\": %.3f, "
+              "\"together_us\": %.3f, \"ratio\": %.4f, \"all_reduce_us\": %.3f, "
+              "\"hidden\": %.3f, \"in_backward\": %.3f}\n"
+            : "%-10s %5d %11.2f %11.2f %8.3f %11.2f %8.2f %12.2f\n";
     (void)printf(format, c->name, (int)c->batch, r.apart, r.together, r.ratio, r.exchange, hidden,
                  r.in_backward);
     (void)fflush(stdout);

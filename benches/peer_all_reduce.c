@@ -33,9 +33,10 @@ static void run_size(float *data, size_t nbytes)
         samples[k] = time_round(data, nbytes);
     }
     if (rank == 0) {
-        (void)printf("{\"bench\": \"all_reduce\", \"backend\": \"MPI\", \"ranks\": %d, \"bytes\": %zu, "
-                     "\"us\": %.3f}\n",
-                     ranks, nbytes, bench_median(samples, (size_t)rounds) * 1e6);
+        (void)printf(
+            "{\"bench\": \"all_reduce\", \"backend\": \"MPI\", \"ranks\": %d, \"bytes\": %zu, "
+            "\"us\": %.3f}\n",
+            ranks, nbytes, bench_median(samples, (size_t)rounds) * 1e6);
         (void)fflush(stdout);
     }
 }

@@ -89,7 +89,8 @@ static void step(step_job_t *job)
     bench_must(lks_cross_entropy(job->exec, &logits, &job->labels, job->step_case->batch, &loss,
                                  &grad, NULL));
     bench_must(lks_module_backward(job->module, job->exec, &grad, NULL));
-    bench_must(job->replica ? lks_replica_step(job->replica) : lks_optim_step(job->optim, job->exec));
+    bench_must(job->replica ? lks_replica_step(job->replica)
+                            : lks_optim_step(job->optim, job->exec));
 }
 
 void step_job_run(step_job_t *job, int steps)
