@@ -761,6 +761,11 @@ lks_status_t lks_column_create(lks_fabric_t *fabric, int index, lks_column_t **o
     return LKS_OK;
 }
 
+bool lks_column_has_messages(const lks_column_t *column)
+{
+    return column->fabric->has_remote;
+}
+
 void lks_column_destroy(lks_column_t *column)
 {
     if (column) {

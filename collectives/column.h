@@ -59,6 +59,9 @@ typedef struct lks_column_job {
 LKS_NODISCARD lks_status_t lks_column_create(lks_fabric_t *fabric, int index, lks_column_t **out);
 void lks_column_destroy(lks_column_t *column);
 
+/** Whether its jobs want somebody to advance them while this rank computes: messages do not move by themselves. */
+bool lks_column_has_messages(const lks_column_t *column);
+
 /** Begins a job; the one before is done. What `job` points to lives until it is done. */
 void lks_column_begin(lks_column_t *column, const lks_column_job_t *job);
 

@@ -2,16 +2,19 @@
 /* exchange.c - ranks of one process reduce each other's buckets.
  * Each rank has two counters that only grow: buckets posted and buckets done, over all steps. A bucket can be reduced
  * when everybody's first counter has passed it; a step is over when everybody's second one has.
- * Where there are other processes, a part is a column's (column.h), and goes on whenever the rank looks.
+ * Where there are other processes, a part is a column's (column.h), and goes on whenever the rank looks, or its progress
+ * thread (progress.h): they look in turns.
  * A rank that gives up must know that nobody touches its memory any more: peers mark when they are at work on others'
  * memory, and look for an abort after they have set the mark; who leaves an aborted job waits for the marks to go. */
 #include "collectives/exchange.h"
 #include "collectives/backend.h"
 #include "collectives/column.h"
+#include "collectives/progress.h"
 #include "collectives/reduce.h"
 #include "core/fnv.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +33,8 @@ typedef struct slot {
 
 struct lks_exchange {
     lks_comm_t *comm;
+    lks_progress_t *progress; /* NULL: nothing travels as messages */
+    pthread_mutex_t looking;  /* with it: who changes anything below, but `posted`, has this */
     lks_comm_host_t *host;
     lks_exchange_config_t config;
     int divisor;
@@ -347,6 +352,48 @@ static lks_status_t work_on_posted(lks_exchange_t *exchange)
     return LKS_OK;
 }
 
+/* --- the progress thread ------------------------------------------------------------------------ */
+
+static void lock(lks_exchange_t *exchange)
+{
+    if (exchange->progress) {
+        pthread_mutex_lock(&exchange->looking);
+    }
+}
+
+static void unlock(lks_exchange_t *exchange)
+{
+    if (exchange->progress) {
+        pthread_mutex_unlock(&exchange->looking);
+    }
+}
+
+/* Unless the progress thread is at it. */
+static lks_status_t look_if_free(lks_exchange_t *exchange)
+{
+    if (exchange->progress && pthread_mutex_trylock(&exchange->looking) != 0) {
+        return LKS_OK;
+    }
+    lks_status_t status = work_on_posted(exchange);
+    unlock(exchange);
+    return status;
+}
+
+/* A failure ends the job, which is how the rank learns of it. */
+static bool look(void *context)
+{
+    lks_exchange_t *exchange = context;
+    if (pthread_mutex_trylock(&exchange->looking) != 0) {
+        return true;
+    }
+    lks_status_t status = work_on_posted(exchange);
+    bool more = status == LKS_OK && exchange->done < atomic_load(&own_slot(exchange)->posted);
+    pthread_mutex_unlock(&exchange->looking);
+    return more;
+}
+
+/* --- a step ------------------------------------------------------------------------------------- */
+
 lks_status_t lks_exchange_post(lks_exchange_t *exchange)
 {
     atomic_store(&own_slot(exchange)->posted, ++exchange->posted);
@@ -355,11 +402,20 @@ lks_status_t lks_exchange_post(lks_exchange_t *exchange)
                               memory_order_relaxed);
     }
     tell(exchange);
+    if (exchange->progress) {
+        lks_progress_wake(exchange->progress);
+    }
     bool last = exchange->posted % exchange->count == 0;
     if (!last) { /* that one is left to finish, which comes next */
-        LKS_TRY(work_on_posted(exchange));
+        LKS_TRY(look_if_free(exchange));
     }
-    return aborted(exchange) ? leave(exchange) : LKS_OK;
+    if (!aborted(exchange)) {
+        return LKS_OK;
+    }
+    lock(exchange); /* nor is the progress thread at work on it, when this returns */
+    lks_status_t status = leave(exchange);
+    unlock(exchange);
+    return status;
 }
 
 static lks_status_t finish(lks_exchange_t *exchange)
@@ -382,9 +438,11 @@ static lks_status_t finish(lks_exchange_t *exchange)
 lks_status_t lks_exchange_finish(lks_exchange_t *exchange)
 {
     uint64_t start = clock_if(exchange->timing);
-    LKS_TRY(finish(exchange));
+    lock(exchange);
+    lks_status_t status = finish(exchange);
     exchange->times.exposed += clock_if(exchange->timing) - start;
-    return LKS_OK;
+    unlock(exchange);
+    return status;
 }
 
 /* --- what is told of it ------------------------------------------------------------------------- */
@@ -412,12 +470,17 @@ lks_status_t lks_exchange_set_trace(lks_exchange_t *exchange, lks_trace_t *trace
 
 void lks_exchange_set_timing(lks_exchange_t *exchange, bool timing)
 {
+    lock(exchange);
     exchange->timing = timing;
+    unlock(exchange);
 }
 
-lks_exchange_times_t lks_exchange_times(const lks_exchange_t *exchange)
+lks_exchange_times_t lks_exchange_times(lks_exchange_t *exchange)
 {
-    return exchange->times;
+    lock(exchange);
+    lks_exchange_times_t times = exchange->times;
+    unlock(exchange);
+    return times;
 }
 
 /* --- life --------------------------------------------------------------------------------------- */
@@ -491,9 +554,13 @@ lks_status_t lks_exchange_create(lks_comm_t *comm, const lks_exchange_config_t *
                                  .divisor = comm->world_size,
                                  .sources = (const void **)pointers,
                                  .targets = pointers + ranks};
+    pthread_mutex_init(&exchange->looking, NULL);
     lks_status_t status = comm->processes > 1 ? open_column(exchange) : LKS_OK;
     if (status == LKS_OK) {
         status = open_shared(exchange);
+    }
+    if (status == LKS_OK && exchange->column && lks_column_has_messages(exchange->column)) {
+        status = lks_progress_create(look, exchange, &exchange->progress);
     }
     if (status != LKS_OK) {
         lks_exchange_destroy(exchange);
@@ -508,6 +575,8 @@ void lks_exchange_destroy(lks_exchange_t *exchange)
     if (!exchange) {
         return;
     }
+    lks_progress_destroy(exchange->progress);
+    pthread_mutex_destroy(&exchange->looking);
     shared_t *shared = exchange->shared;
     if (shared) {
         if (exchange->count > 0 &&
@@ -566,6 +635,21 @@ void lks_exchange_set_divisor(lks_exchange_t *exchange, int divisor)
     exchange->divisor = divisor;
 }
 
+static lks_status_t take_over(lks_exchange_t *exchange, lks_exchange_bucket_t *buckets,
+                              size_t count)
+{
+    free(exchange->buckets);
+    exchange->buckets = buckets;
+    exchange->count = count;
+    exchange->sequence += exchange->posted;
+    exchange->posted = exchange->done = 0;
+    slot_t *slot = own_slot(exchange);
+    slot->buckets = buckets;
+    atomic_store(&slot->posted, 0);
+    atomic_store(&slot->done, 0);
+    return exchange->row ? name_spans(exchange) : LKS_OK;
+}
+
 lks_status_t lks_exchange_set_buckets(lks_exchange_t *exchange,
                                       const lks_exchange_bucket_t *buckets, size_t count)
 {
@@ -579,17 +663,8 @@ lks_status_t lks_exchange_set_buckets(lks_exchange_t *exchange,
         free(copy);
         return status;
     }
-    free(exchange->buckets);
-    exchange->buckets = copy;
-    exchange->count = count;
-    exchange->sequence += exchange->posted;
-    exchange->posted = exchange->done = 0;
-    if (exchange->row) {
-        LKS_TRY(name_spans(exchange));
-    }
-    slot_t *slot = own_slot(exchange);
-    slot->buckets = copy;
-    atomic_store(&slot->posted, 0);
-    atomic_store(&slot->done, 0);
-    return lks_comm_barrier(exchange->comm);
+    lock(exchange);
+    status = take_over(exchange, copy, count);
+    unlock(exchange);
+    return status == LKS_OK ? lks_comm_barrier(exchange->comm) : status;
 }

@@ -6,6 +6,8 @@
  * Of each bucket a rank reduces one part, straight from its peers' memory. It puts the result into everybody's bucket
  * or hands it, block by block while it is in the cache, to `take` (the optimizer). So a rank writes its peers' memory
  * between its first post and the end of lks_exchange_finish, on every rank.
+ * Where buckets travel as messages to other machines, a thread of the exchange's own does the same while the rank computes;
+ * `take` is then called from there, too, one call at a time.
  * Life:    create (all ranks of a communicator together) -> [set_buckets -> steps] ... -> destroy.
  * Threads: belongs to the thread of its rank, as the communicator does. */
 #ifndef LOCKSTEP_COLLECTIVES_EXCHANGE_H
@@ -66,14 +68,14 @@ LKS_NODISCARD lks_status_t lks_exchange_set_trace(lks_exchange_t *exchange, lks_
                                                   lks_trace_row_t *row);
 
 /** Nanoseconds since create (or since `timing` was turned on) that went into exchanging: while the rank had buckets still
- *  to post, which backward hides, and in lks_exchange_finish, where it only waits and reduces what is left. */
+ *  to post, or beside it in the thread that looks after messages, which backward hides; and in lks_exchange_finish, where it only waits and reduces what is left. */
 typedef struct lks_exchange_times {
     uint64_t hidden, exposed;
 } lks_exchange_times_t;
 
 /** Off at first: a look at the clock costs as much as exchanging a small bucket. */
 void lks_exchange_set_timing(lks_exchange_t *exchange, bool timing);
-lks_exchange_times_t lks_exchange_times(const lks_exchange_t *exchange);
+lks_exchange_times_t lks_exchange_times(lks_exchange_t *exchange);
 
 /** The next bucket, in order, is complete on this rank. Errors: ABORTED. */
 LKS_NODISCARD lks_status_t lks_exchange_post(lks_exchange_t *exchange);

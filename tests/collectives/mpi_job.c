@@ -2,6 +2,7 @@
 /* mpi_job.c - one process of a job under mpirun: RANKS threads run one trial on their ranks.
  *     mpi_job RANKS TRIAL [TIMEOUT]
  * Exit code 1 and a sentence per rank that failed. */
+#include "collectives/exchange.h"
 #include "collectives/trials.h"
 
 #include <pthread.h>
@@ -96,6 +97,47 @@ static lks_status_t is_stopped(lks_comm_t *comm, void *context)
     return reduce(comm, 100000);
 }
 
+/* Elements of the first bucket that this process has. */
+static _Atomic size_t taken;
+
+static void take(void *context, size_t bucket, size_t first, size_t count, const void *numbers)
+{
+    (void)context;
+    for (size_t i = 0; i < count && bucket == 0; i++) {
+        taken += ((const float *)numbers)[i] == (float)((first + i) % 1000);
+    }
+}
+
+/* A large bucket travels while its rank computes, and does not look. */
+static lks_status_t overlaps(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    enum { COUNT = 2000003 };
+    lks_exchange_bucket_t buckets[2] = {{.count = COUNT, .dtype = LKS_DTYPE_F32},
+                                        {.count = 1, .dtype = LKS_DTYPE_F32}};
+    const lks_exchange_config_t config = {.op = LKS_REDUCE_AVG, .take = take};
+    float *large = malloc(COUNT * sizeof *large), small = 0;
+    lks_exchange_t *exchange;
+    for (int i = 0; i < COUNT; i++) {
+        large[i] = (float)(i % 1000);
+    }
+    buckets[0].data = large;
+    buckets[1].data = &small;
+    LKS_TRY(lks_exchange_create(comm, &config, &exchange));
+    LKS_TRY(lks_exchange_set_buckets(exchange, buckets, 2));
+    LKS_TRY(lks_exchange_post(exchange));
+    for (int i = 0; i < 2000 && taken < COUNT; i++) {
+        (void)usleep(10000);
+    }
+    size_t so_far = taken;
+    LKS_TRY(lks_exchange_post(exchange));
+    LKS_TRY(lks_exchange_finish(exchange));
+    lks_exchange_destroy(exchange);
+    free(large);
+    RANK_CHECK(so_far == COUNT, "only %zu elements came while nobody looked", so_far);
+    return LKS_OK;
+}
+
 static const struct named_trial {
     const char *name;
     rank_fn_t run;
@@ -113,6 +155,7 @@ static const struct named_trial {
     {"fail", fails},
     {"kill", is_killed},
     {"stop", is_stopped},
+    {"overlap", overlaps},
 };
 
 static rank_fn_t find(const char *name)

@@ -69,4 +69,17 @@ for layout in "2 1" "2 2"; do
     }
 done
 ends_with "$late" 2 1 stop
+# the same by messages, as between machines
+LOCKSTEP_MPI_MESSAGES=1
+export LOCKSTEP_MPI_MESSAGES
+works 2 1 random
+works 2 2 random
+works 3 1 dtypes
+works 2 2 million
+works 2 1 overlap
+works 2 2 overlap
+works 3 1 overlap
+ends_with "$other all_reduce of 99999" 2 2 count
+ends_with "rank 1 did not come within 1.5 s" 2 1 stall
+ends_with "rank 1: I/O error: disk full" 2 2 fail
 exit $red
