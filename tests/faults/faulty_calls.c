@@ -3,9 +3,15 @@
  * front of the C library's. The environment says what happens:
  *     FAULT_AT=N       the fault strikes the N-th such call; without it calls are only counted
  *     FAULT_KIND=K     before, after, within: the process is killed there (within: half of a write is done)
+ *                      stop, stall: the process is stopped there, or the thread sleeps for ever
  *                      short: half of a write is done; or a number: the call fails with that errno
+ *     FAULT_FIRST=1    calls count from the first write of all threads on
+ *     FAULT_STAMP=F    the time of the fault is written to the file F, just before it
  *     FAULT_COUNT=F    at exit the number of calls is written to the file F
+ * Or a program arms the fault itself (faulty_calls.h), and then the environment says nothing.
  * A write inside one 512-byte sector is never torn: neither the kernel nor a disk does that. Threads may call at once. */
+#include "tests/faults/faulty_calls.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,44 +23,87 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SECTOR 512
 
 static atomic_long calls;
+static atomic_long armed_at; /* 0: the environment says it */
+static const char *armed_kind;
+static void (*armed_note)(void);
 
-static void die(void)
+void faulty_calls_arm(long after, const char *kind, void (*note)(void))
 {
-    (void)kill(getpid(), SIGKILL);
+    armed_kind = kind;
+    armed_note = note;
+    atomic_store(&armed_at, atomic_load(&calls) + after);
+}
+
+static void sleep_for_ever(void)
+{
     for (;;) {
         (void)pause();
     }
 }
 
-/* Whether the fault strikes this call. */
-static bool strikes(void)
+static void die(void)
 {
-    const char *at = getenv("FAULT_AT");
-    return atomic_fetch_add(&calls, 1) + 1 == (at ? atol(at) : 0);
+    (void)kill(getpid(), SIGKILL);
+    sleep_for_ever();
 }
 
 static bool kind_is(const char *kind)
 {
-    const char *wanted = getenv("FAULT_KIND");
+    const char *wanted = armed_kind ? armed_kind : getenv("FAULT_KIND");
     return wanted && strcmp(wanted, kind) == 0;
+}
+
+static void note_time(void)
+{
+    const char *path = getenv("FAULT_STAMP");
+    FILE *file = path ? fopen(path, "w") : NULL;
+    struct timespec now;
+    if (file) {
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        (void)fprintf(file, "%lld.%09ld\n", (long long)now.tv_sec, now.tv_nsec);
+        (void)fclose(file);
+    }
+}
+
+/* Whether the fault strikes this call. Where the caller does not come back, it is not told. */
+static bool strikes(bool is_write)
+{
+    const char *at = getenv("FAULT_AT");
+    long wanted = atomic_load(&armed_at);
+    if (!is_write && atomic_load(&calls) == 0 && getenv("FAULT_FIRST")) {
+        return false;
+    }
+    wanted = wanted ? wanted : at ? atol(at) : 0;
+    if (atomic_fetch_add(&calls, 1) + 1 != wanted) {
+        return false;
+    }
+    (armed_note ? armed_note : note_time)();
+    if (kind_is("stop")) {
+        (void)kill(getpid(), SIGSTOP);
+    }
+    if (kind_is("stop") || kind_is("stall")) {
+        sleep_for_ever();
+    }
+    return true;
 }
 
 /* The errno that the fault is; 0 if it is none. */
 static int fault_errno(void)
 {
-    const char *kind = getenv("FAULT_KIND");
+    const char *kind = armed_kind ? armed_kind : getenv("FAULT_KIND");
     return kind ? atoi(kind) : 0;
 }
 
 /* What a call that is no write does around the real one: false if it is not made. */
 static bool enter(bool *struck)
 {
-    *struck = strikes();
+    *struck = strikes(false);
     if (*struck && (kind_is("before") || kind_is("within"))) {
         die();
     }
@@ -110,7 +159,7 @@ static bool in_one_sector(off_t offset, size_t nbytes)
 static ssize_t faulty_pwrite(ssize_t (*real)(int, const void *, size_t, off_t), int fd,
                              const void *data, size_t nbytes, off_t offset)
 {
-    bool struck = strikes();
+    bool struck = strikes(true);
     if (struck && kind_is("before")) {
         die();
     }
