@@ -92,6 +92,9 @@ typedef struct lks_comm_backend {
     void (*destroy)(lks_comm_t *comm);
     /* What the ranks of this process share besides; NULL: they compute on no host. */
     lks_comm_host_t *(*host)(lks_comm_t *comm);
+    /* Whether another process has ended the job; the ranks of this one learn it then. From any thread; NULL: there is no
+     * other process. */
+    bool (*ended_elsewhere)(lks_comm_t *comm);
     /* Where this rank's part of gradient buckets meets that of the other processes; NULL, or returning NULL: this rank has
      * none to exchange with. */
     struct lks_column *(*exchange)(lks_comm_t *comm);

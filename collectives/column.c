@@ -305,10 +305,13 @@ static const lks_collective_t *called_by_rank(const void *context, int rank)
     return called_by(column, process_of(column->fabric, rank));
 }
 
-static lks_status_t end_job(const lks_column_t *column, lks_strbuf_t *sentence)
+static lks_status_t end_job(const lks_column_t *column, bool late, lks_strbuf_t *sentence)
 {
     lks_fabric_t *fabric = column->fabric;
-    lks_window_abort(fabric->window, lks_strbuf_text(sentence));
+    if (!lks_window_aborted(fabric->window, &fabric->host->aborted)) {
+        lks_abort_state_set_sentence(&fabric->host->aborted, late, lks_strbuf_text(sentence));
+        lks_window_abort(fabric->window, &fabric->host->aborted);
+    }
     lks_strbuf_fini(sentence);
     return LKS_OK;
 }
@@ -324,7 +327,7 @@ static lks_status_t check_agreement(const lks_column_t *column)
                                             .context = column};
             lks_strbuf_t sentence = {0};
             lks_collective_describe_mismatch(&round, &sentence);
-            return end_job(column, &sentence);
+            return end_job(column, false, &sentence);
         }
     }
     return LKS_OK;
@@ -466,7 +469,7 @@ static lks_status_t reduce(lks_column_t *column, bool *done)
     LKS_TRY(have_all_come(column, j, done));
     if (*done && j == 0) {
         LKS_TRY(check_agreement(column));
-        if (lks_window_aborted(column->fabric->window)) {
+        if (lks_window_aborted(column->fabric->window, NULL)) {
             *done = false;
         }
     }
@@ -574,10 +577,7 @@ static lks_status_t run_stage(lks_column_t *column, bool *done)
 static lks_status_t check_aborted(lks_column_t *column)
 {
     lks_fabric_t *fabric = column->fabric;
-    const char *reason = lks_window_aborted(fabric->window);
-    if (reason) {
-        lks_abort_state_set(&fabric->host->aborted, "%s", reason);
-    }
+    (void)lks_window_aborted(fabric->window, &fabric->host->aborted);
     return lks_abort_state_check(&fabric->host->aborted,
                                  lks_collective_name(column->job.call->kind));
 }
@@ -615,7 +615,9 @@ static const lks_collective_t *came(const void *context, int rank)
         int slot = slot_of(column, j);
         here = !column->remotes[q].receiving[slot] && !column->remotes[q].receiving_result[slot];
     } else if (!here) {
-        here = atomic_load(&put_of(column, q)->up) > column->chunks + j;
+        here = column->stage == 2
+                   ? atomic_load(&post_of(column, q)->done) > column->chunks + column->k - 2
+                   : atomic_load(&put_of(column, q)->up) > column->chunks + j;
         lks_window_counter_t which =
             column->index < fabric->columns ? LKS_WINDOW_COLLECTIVES : LKS_WINDOW_BUCKETS;
         uint64_t calls = atomic_load(lks_window_calls(fabric->window, rank, which));
@@ -648,7 +650,19 @@ static void end_late(lks_column_t *column)
                                     .context = column};
     lks_strbuf_t sentence = {0};
     lks_collective_describe_late(&round, column->job.call, fabric->host->timeout, &sentence);
-    (void)end_job(column, &sentence);
+    (void)end_job(column, true, &sentence);
+}
+
+/* The deadline is past; but if this process was stopped meanwhile, the others may have come. */
+static lks_status_t look_again(lks_column_t *column, bool *done)
+{
+    size_t k = column->k;
+    int stage = column->stage;
+    LKS_TRY(lks_column_advance(column, done));
+    if (!*done && column->k == k && column->stage == stage) {
+        end_late(column);
+    }
+    return LKS_OK;
 }
 
 /* A while without a look at the window's gate: messages open none. */
@@ -700,7 +714,7 @@ lks_status_t lks_column_finish(lks_column_t *column)
         if (column->k != k || column->stage != stage) {
             deadline = lks_deadline_in(column->fabric->host->timeout);
         } else if (!done && lks_now_ns() >= deadline) {
-            end_late(column);
+            LKS_TRY(look_again(column, &done));
         }
         k = column->k;
         stage = column->stage;

@@ -16,6 +16,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,7 +92,7 @@ static uint64_t reached(const lks_exchange_t *exchange, counter_t which)
 }
 
 /* Nobody is at work on our memory when this returns. The job is aborted, so nobody begins. */
-static lks_status_t leave(const lks_exchange_t *exchange)
+static void wait_for_work(const lks_exchange_t *exchange)
 {
     for (int i = 0; i < exchange->comm->local_size; i++) {
         slot_t *slot = &exchange->shared->slots[i];
@@ -99,6 +100,11 @@ static lks_status_t leave(const lks_exchange_t *exchange)
             (void)sched_yield();
         }
     }
+}
+
+static lks_status_t leave(const lks_exchange_t *exchange)
+{
+    wait_for_work(exchange);
     return lks_abort_state_check(&exchange->host->aborted, "gradient exchange");
 }
 
@@ -122,9 +128,20 @@ static void end_late(const lks_exchange_t *exchange, counter_t which, uint64_t w
     }
     lks_strbuf_appendf(&sentence, " did not come within %g s",
                        (double)exchange->host->timeout * 1e-9);
-    lks_abort_state_set(&exchange->host->aborted, "%s", lks_strbuf_text(&sentence));
+    lks_abort_state_set_sentence(&exchange->host->aborted, true, lks_strbuf_text(&sentence));
     lks_strbuf_fini(&sentence);
     exchange->comm->backend->abort(exchange->comm, NULL); /* wakes all; the reason is there */
+}
+
+/* Whether a rank that is behind is at work with other processes. It waits for them itself, and knows whom to name. */
+static bool waits_for_others(const lks_exchange_t *exchange, counter_t which, uint64_t wanted)
+{
+    bool waits = false;
+    for (int i = 0; i < exchange->comm->local_size && exchange->comm->processes > 1; i++) {
+        waits |= counter(exchange, i, which) < wanted &&
+                 atomic_load(&exchange->shared->slots[i].working);
+    }
+    return waits;
 }
 
 /* Sleeps until all ranks' counters have reached `wanted` or the job is aborted. This rank counts as a sleeper before it
@@ -133,13 +150,20 @@ static void sleep_until(const lks_exchange_t *exchange, counter_t which, uint64_
 {
     lks_gate_t *gate = &exchange->host->gate;
     uint64_t deadline = lks_deadline_in(exchange->host->timeout);
+    bool patient = true;
     atomic_fetch_add(&gate->sleepers, 1);
     for (;;) {
         uint32_t closed = atomic_load(&gate->value);
         if (reached(exchange, which) >= wanted || aborted(exchange)) {
             break;
         }
-        if (lks_gate_wait_until(gate, closed, 0, deadline) == closed) {
+        if (lks_gate_wait_until(gate, closed, 0, deadline) != closed) {
+            continue;
+        }
+        if (patient && waits_for_others(exchange, which, wanted)) {
+            deadline = lks_deadline_in(exchange->host->timeout);
+            patient = false;
+        } else {
             end_late(exchange, which, wanted);
         }
     }
@@ -570,6 +594,16 @@ lks_status_t lks_exchange_create(lks_comm_t *comm, const lks_exchange_config_t *
     return LKS_OK;
 }
 
+/* Its owner gives it up because something failed, most likely. */
+static void abort_step(lks_exchange_t *exchange)
+{
+    const lks_error_t *error = lks_last_error();
+    char reason[LKS_ERROR_MESSAGE_MAX + 64];
+    (void)snprintf(reason, sizeof reason, "it left in the middle of a step%s%s",
+                   error->status == LKS_OK ? "" : ", its last error: ", error->message);
+    lks_comm_abort(exchange->comm, reason);
+}
+
 void lks_exchange_destroy(lks_exchange_t *exchange)
 {
     if (!exchange) {
@@ -581,10 +615,10 @@ void lks_exchange_destroy(lks_exchange_t *exchange)
     if (shared) {
         if (exchange->count > 0 &&
             (exchange->posted % exchange->count != 0 || exchange->done < exchange->posted)) {
-            lks_comm_abort(exchange->comm, "it left in the middle of a step");
+            abort_step(exchange);
         }
         if (aborted(exchange)) {
-            (void)leave(exchange);
+            wait_for_work(exchange);
         }
         if (atomic_fetch_sub(&shared->references, 1) == 1) {
             free(shared);

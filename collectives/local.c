@@ -88,9 +88,9 @@ static const lks_collective_t *called(const void *context, int rank)
 }
 
 /* Ends the job with a sentence, unless it has ended. */
-static void end_job(const local_t *local, lks_strbuf_t *sentence)
+static void end_job(const local_t *local, bool late, lks_strbuf_t *sentence)
 {
-    lks_abort_state_set(&local->shared->host.aborted, "%s", lks_strbuf_text(sentence));
+    lks_abort_state_set_sentence(&local->shared->host.aborted, late, lks_strbuf_text(sentence));
     wake_all(local->shared);
     lks_strbuf_fini(sentence);
 }
@@ -111,7 +111,7 @@ static void end_late(void *context)
     lks_strbuf_t sentence = {0};
     lks_collective_describe_late(&round, posted(local, local->comm.rank),
                                  local->shared->host.timeout, &sentence);
-    end_job(local, &sentence);
+    end_job(local, true, &sentence);
 }
 
 static lks_status_t fail_mismatch(const local_t *local)
@@ -119,7 +119,7 @@ static lks_status_t fail_mismatch(const local_t *local)
     lks_collective_round_t round = this_round(local);
     lks_strbuf_t sentence = {0};
     lks_collective_describe_mismatch(&round, &sentence);
-    end_job(local, &sentence);
+    end_job(local, false, &sentence);
     return lks_abort_state_check(&local->shared->host.aborted,
                                  lks_collective_name(posted(local, local->comm.rank)->kind));
 }

@@ -37,6 +37,23 @@ static mpi_t *mpi_of(lks_comm_t *comm)
     return (mpi_t *)comm;
 }
 
+static lks_comm_host_t *mpi_host(lks_comm_t *comm)
+{
+    lks_comm_t *inner = mpi_of(comm)->inner;
+    return inner->backend->host(inner);
+}
+
+static bool mpi_ended_elsewhere(lks_comm_t *comm)
+{
+    mpi_t *mpi = mpi_of(comm);
+    lks_comm_host_t *host = mpi_host(comm);
+    bool ended = lks_window_aborted(mpi->process->fabric.window, &host->aborted);
+    if (ended) {
+        mpi->inner->backend->abort(mpi->inner, NULL); /* wakes all; the reason is there */
+    }
+    return ended;
+}
+
 /* --- one collective ----------------------------------------------------------------------------- */
 
 /* After a failure the other processes learn it. */
@@ -46,7 +63,7 @@ static lks_status_t spread_abort(mpi_t *mpi, lks_status_t status)
     if (status != LKS_OK) {
         const lks_error_t error = *lks_last_error();
         lks_abort_state_set(&host->aborted, "%s", error.message);
-        lks_window_abort(mpi->process->fabric.window, host->aborted.reason);
+        lks_window_abort(mpi->process->fabric.window, &host->aborted);
         return lks_error_raise(&error);
     }
     return LKS_OK;
@@ -56,11 +73,9 @@ static lks_status_t run(mpi_t *mpi, const lks_collective_t *call,
                         lks_status_t (*work)(void *context))
 {
     lks_window_t *window = mpi->process->fabric.window;
-    const char *reason = lks_window_aborted(window);
-    if (reason) {
-        lks_abort_state_set(&mpi->inner->backend->host(mpi->inner)->aborted, "%s", reason);
-        mpi->inner->backend->abort(mpi->inner, NULL); /* wakes the others; the reason is there */
-        return lks_fail(LKS_ERR_ABORTED, "%s: %s", lks_collective_name(call->kind), reason);
+    if (mpi_ended_elsewhere(&mpi->comm)) {
+        return lks_abort_state_check(&mpi_host(&mpi->comm)->aborted,
+                                     lks_collective_name(call->kind));
     }
     mpi->call = call;
     atomic_store_explicit(lks_window_calls(window, mpi->comm.rank, LKS_WINDOW_COLLECTIVES),
@@ -248,19 +263,13 @@ static lks_status_t mpi_barrier(lks_comm_t *comm, const lks_collective_t *call)
 
 /* --- abort and end ------------------------------------------------------------------------------ */
 
-static lks_comm_host_t *mpi_host(lks_comm_t *comm)
-{
-    lks_comm_t *inner = mpi_of(comm)->inner;
-    return inner->backend->host(inner);
-}
-
 static void mpi_abort(lks_comm_t *comm, const char *reason)
 {
     mpi_t *mpi = mpi_of(comm);
     lks_comm_host_t *host = mpi_host(comm);
     lks_abort_state_set_by_rank(&host->aborted, comm->rank, reason);
     mpi->inner->backend->abort(mpi->inner, NULL);
-    lks_window_abort(mpi->process->fabric.window, host->aborted.reason);
+    lks_window_abort(mpi->process->fabric.window, &host->aborted);
 }
 
 /* MPI_Finalize waits for all processes, however long: only if they are all here to enter it. */
@@ -269,7 +278,7 @@ static void finalize(process_t *process)
     lks_fabric_t *fabric = &process->fabric;
     const lks_collective_t call = {.kind = LKS_COLLECTIVE_BARRIER};
     lks_block_t *blocks = calloc((size_t)fabric->process_count, sizeof *blocks);
-    if (!blocks || lks_window_aborted(fabric->window)) {
+    if (!blocks || lks_window_aborted(fabric->window, NULL)) {
         free(blocks);
         return;
     }
@@ -346,6 +355,7 @@ static const lks_comm_backend_t backend = {
     .abort = mpi_abort,
     .destroy = mpi_destroy,
     .host = mpi_host,
+    .ended_elsewhere = mpi_ended_elsewhere,
     .exchange = mpi_exchange,
     .exchange_counter = mpi_exchange_counter,
 };

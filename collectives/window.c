@@ -16,6 +16,7 @@ enum { LINE = 64, PAGE = 4096 };
 typedef struct header {
     lks_gate_t gate;
     _Atomic int state; /* of the reason */
+    bool late;         /* as an abort state has it */
     char reason[LKS_ERROR_MESSAGE_MAX];
 } header_t;
 
@@ -202,20 +203,24 @@ lks_gate_t *lks_window_gate(const lks_window_t *window)
 
 /* --- abort -------------------------------------------------------------------------------------- */
 
-void lks_window_abort(lks_window_t *window, const char *reason)
+void lks_window_abort(lks_window_t *window, const lks_abort_state_t *state)
 {
     header_t *header = header_of(window);
     int running = RUNNING;
     if (atomic_compare_exchange_strong(&header->state, &running, WRITING)) {
-        (void)snprintf(header->reason, sizeof header->reason, "%s", reason);
+        (void)snprintf(header->reason, sizeof header->reason, "%s", state->reason);
+        header->late = state->late;
         atomic_store(&header->state, ABORTED);
     }
     lks_gate_advance(&header->gate);
 }
 
-const char *lks_window_aborted(const lks_window_t *window)
+bool lks_window_aborted(const lks_window_t *window, lks_abort_state_t *state)
 {
     const header_t *header = header_of(window);
-    return atomic_load_explicit(&header->state, memory_order_acquire) == ABORTED ? header->reason
-                                                                                 : NULL;
+    bool aborted = atomic_load_explicit(&header->state, memory_order_acquire) == ABORTED;
+    if (aborted && state) {
+        lks_abort_state_set_sentence(state, header->late, header->reason);
+    }
+    return aborted;
 }

@@ -50,9 +50,9 @@ _Atomic uint64_t *lks_window_calls(const lks_window_t *window, int rank,
 /** Sleepers of any process look again. */
 lks_gate_t *lks_window_gate(const lks_window_t *window);
 
-/** Ends the job on this node; the first reason stays. */
-void lks_window_abort(lks_window_t *window, const char *reason);
-/** The reason, NULL while there is none. */
-const char *lks_window_aborted(const lks_window_t *window);
+/** Ends the job on this node for the reason of `state`; the first reason stays. */
+void lks_window_abort(lks_window_t *window, const lks_abort_state_t *state);
+/** Whether it was ended; `state` (may be NULL) gets the reason then, unless it has one. */
+bool lks_window_aborted(const lks_window_t *window, lks_abort_state_t *state);
 
 #endif

@@ -4,8 +4,10 @@
  *     lks_replica_begin -> lks_module_forward -> loss -> lks_module_backward -> lks_replica_step
  * Backward reports the gradients by itself.
  * Failure: the first replica that fails aborts the communicator, so that its peers return too; the caller gets
- *          that first error, with "rank 3: " in front when there are several. A group that failed can only be
+ *          its error, with "rank 3: " in front when there are several. A group that failed can only be
  *          destroyed.
+ *          A replica that hangs cannot be ended. It is given up when the communicator's timeout is over since the first
+ *          failure, or 1 second after a peer has said that it did not come in time: see lks_replica_group_is_stuck.
  * Threads: a group belongs to the thread that created it; a replica to its own thread. */
 #ifndef LOCKSTEP_REPLICA_GROUP_H
 #define LOCKSTEP_REPLICA_GROUP_H
@@ -35,6 +37,7 @@ typedef struct lks_replica_group lks_replica_group_t;
 LKS_API LKS_NODISCARD lks_status_t lks_replica_group_create(const lks_device_list_t *devices,
                                                             const lks_replica_config_t *config,
                                                             lks_replica_group_t **out);
+/** Joins the threads; of a group that is stuck everything stays as it is. NULL does nothing. */
 LKS_API void lks_replica_group_destroy(lks_replica_group_t *group);
 LKS_API int lks_replica_group_size(const lks_replica_group_t *group); /**< of this process */
 
@@ -42,11 +45,16 @@ LKS_API int lks_replica_group_size(const lks_replica_group_t *group); /**< of th
 LKS_API lks_replica_t *lks_replica_group_get(lks_replica_group_t *group, int index);
 
 /** Runs `run(replica, context)` on every replica's thread and waits for all.
- *  Errors: the first one of any replica; ABORTED if the group had failed before. */
+ *  Errors: the first one of any replica, but ABORTED only if no replica has one of its own; ABORTED if the group had
+ *  failed before. */
 LKS_API LKS_NODISCARD lks_status_t lks_replica_group_run(lks_replica_group_t *group,
                                                          lks_status_t (*run)(lks_replica_t *replica,
                                                                              void *context),
                                                          void *context);
+
+/** Whether lks_replica_group_run failed and gave up a replica that did not return. Its thread may come back at any time
+ *  and use what `run` was given, the devices and the caller's model: leave them as they are, and end the process. */
+LKS_API bool lks_replica_group_is_stuck(const lks_replica_group_t *group);
 
 LKS_END_DECLS
 #endif

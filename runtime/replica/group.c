@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* group.c - the threads of a replica group and the jobs they are handed.
- * A job is announced by a generation number that the threads wait for; they count down when done. */
+ * A job is announced by a generation number that the threads wait for; they count down when done.
+ * A thread cannot be ended from outside. One that does not come back after another's failure is given up: the caller must not
+ * hang with it. Everything that it may still touch stays as it is. */
+#include "collectives/backend.h"
 #include "core/thread.h"
 #include "runtime/kernels/exec_team.h"
 #include "runtime/replica/grad_sync.h"
 
+#include <lockstep/log.h>
 #include <lockstep/replica_group.h>
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+/* Nanoseconds: for a rank that somebody has waited for already; between looks at what other processes did. */
+#define LAST_PATIENCE 1000000000u
+#define LOOK_EVERY 200000000u
 
 typedef struct worker {
     lks_replica_t replica; /* first: lks_replica_group_get hands it out */
@@ -25,11 +33,29 @@ struct lks_replica_group {
     void *context;
     _Atomic uint32_t generation; /* of the current job; a thread sleeps until it changes */
     _Atomic uint32_t busy;       /* replicas still at it */
-    bool stop;
+    lks_gate_t gate;             /* advances when one of them is done */
+    lks_replica_config_t config; /* while replicas are set up */
+    bool stop, stuck;
 
-    pthread_mutex_t mutex; /* guards first_error */
+    pthread_mutex_t mutex; /* guards what follows */
     lks_error_t first_error;
+    uint64_t
+        patience; /* lks_now_ns: until then the others have time to return; 0: nobody has failed */
 };
+
+/* A rank that failed by itself says more than those that it took along, and may speak after them. */
+static bool says_more(lks_status_t failed, lks_status_t before)
+{
+    return before == LKS_OK || (before == LKS_ERR_ABORTED && failed != LKS_ERR_ABORTED);
+}
+
+/* The others have the time that a rank has to come to a collective, unless one of them has had it. */
+static uint64_t patience(lks_comm_t *comm)
+{
+    const lks_comm_host_t *host = comm->backend->host ? comm->backend->host(comm) : NULL;
+    bool late = host && lks_abort_state_is_late(&host->aborted);
+    return lks_deadline_in(late ? LAST_PATIENCE : host ? host->timeout : UINT64_MAX);
+}
 
 static void record_failure(worker_t *worker, lks_status_t failed)
 {
@@ -39,12 +65,13 @@ static void record_failure(worker_t *worker, lks_status_t failed)
     }
     const lks_error_t error = *lks_last_error();
     pthread_mutex_lock(&group->mutex);
-    if (group->first_error.status == LKS_OK) {
+    if (says_more(failed, group->first_error.status)) {
         if (worker->replica.world_size > 1) {
             (void)lks_error_prefix(failed, "rank %d", worker->replica.rank);
         }
         group->first_error = *lks_last_error();
     }
+    group->patience = group->patience ? group->patience : patience(worker->replica.comm);
     pthread_mutex_unlock(&group->mutex);
     lks_comm_abort(worker->replica.comm, error.message); /* which says the rank itself */
 }
@@ -63,9 +90,8 @@ static void work(void *context)
         if (status != LKS_OK) {
             record_failure(worker, status);
         }
-        if (atomic_fetch_sub(&group->busy, 1) == 1) {
-            lks_futex_wake_all(&group->busy);
-        }
+        (void)atomic_fetch_sub(&group->busy, 1);
+        lks_gate_advance(&group->gate);
     }
     /* What this thread created, it takes down: the exec's team and scratch are bound to its cores. */
     lks_grad_sync_destroy(worker->replica.sync);
@@ -73,23 +99,93 @@ static void work(void *context)
     lks_exec_destroy(worker->replica.exec);
 }
 
+static uint64_t patience_of(lks_replica_group_t *group)
+{
+    pthread_mutex_lock(&group->mutex);
+    uint64_t until = group->patience ? group->patience : UINT64_MAX;
+    pthread_mutex_unlock(&group->mutex);
+    return until;
+}
+
+/* Every replica of this process may hang while another process ends the job. */
+static void look_around(lks_replica_group_t *group)
+{
+    lks_comm_t *comm = group->workers[0].replica.comm;
+    if (!comm->backend->ended_elsewhere || !comm->backend->ended_elsewhere(comm)) {
+        return;
+    }
+    pthread_mutex_lock(&group->mutex);
+    group->patience = group->patience ? group->patience : patience(comm);
+    pthread_mutex_unlock(&group->mutex);
+}
+
+/* False if patience ends before the last one. */
+static bool wait_for_all(lks_replica_group_t *group)
+{
+    bool looks = group->workers[0].replica.comm->backend->ended_elsewhere != NULL;
+    for (;;) {
+        uint32_t closed = atomic_load(&group->gate.value);
+        if (atomic_load(&group->busy) == 0) {
+            return true;
+        }
+        uint64_t patience = patience_of(group);
+        uint64_t look = looks ? lks_deadline_in(LOOK_EVERY) : UINT64_MAX;
+        (void)lks_gate_wait_until(&group->gate, closed, 0, patience < look ? patience : look);
+        if (lks_now_ns() >= patience) {
+            return atomic_load(&group->busy) == 0;
+        }
+        if (looks) {
+            look_around(group);
+        }
+    }
+}
+
+static void give_up(lks_replica_group_t *group)
+{
+    lks_comm_t *comm = group->workers[0].replica.comm;
+    pthread_mutex_lock(&group->mutex);
+    if (group->first_error.status == LKS_OK) { /* every replica hangs */
+        group->first_error.status =
+            lks_abort_state_check(&comm->backend->host(comm)->aborted, "a replica hangs");
+        group->first_error = *lks_last_error();
+    }
+    pthread_mutex_unlock(&group->mutex);
+    group->stuck = true;
+    lks_log(LKS_LOG_WARN, "%u of %d replicas did not return after a failure, and are given up",
+            atomic_load(&group->busy), group->size);
+}
+
+/* The mutex: a replica that is given up may come to say something after all. */
+static lks_status_t raise_first_error(lks_replica_group_t *group)
+{
+    pthread_mutex_lock(&group->mutex);
+    const lks_error_t error = group->first_error;
+    pthread_mutex_unlock(&group->mutex);
+    return error.status == LKS_OK ? LKS_OK : lks_error_raise(&error);
+}
+
 lks_status_t lks_replica_group_run(lks_replica_group_t *group,
                                    lks_status_t (*run)(lks_replica_t *replica, void *context),
                                    void *context)
 {
-    if (group->first_error.status != LKS_OK) {
-        return lks_fail(LKS_ERR_ABORTED, "the replica group failed before: %s",
-                        group->first_error.message);
+    if (raise_first_error(group) != LKS_OK) {
+        const lks_error_t error = *lks_last_error();
+        return lks_fail(LKS_ERR_ABORTED, "the replica group failed before: %s", error.message);
     }
     group->run = run;
     group->context = context;
     atomic_store(&group->busy, (uint32_t)group->size);
     atomic_fetch_add(&group->generation, 1);
     lks_futex_wake_all(&group->generation);
-    for (uint32_t busy; (busy = atomic_load(&group->busy)) != 0;) {
-        lks_futex_wait(&group->busy, busy);
+    if (!wait_for_all(group)) {
+        give_up(group);
     }
-    return group->first_error.status == LKS_OK ? LKS_OK : lks_error_raise(&group->first_error);
+    return raise_first_error(group);
+}
+
+bool lks_replica_group_is_stuck(const lks_replica_group_t *group)
+{
+    return group->stuck;
 }
 
 static lks_status_t set_up(lks_replica_t *replica, void *context)
@@ -166,8 +262,8 @@ lks_status_t lks_replica_group_create(const lks_device_list_t *devices,
     pthread_mutex_init(&group->mutex, NULL);
     lks_status_t status = start_workers(group, devices, config);
     if (status == LKS_OK) {
-        lks_replica_config_t copy = *config;
-        status = lks_replica_group_run(group, set_up, &copy);
+        group->config = *config;
+        status = lks_replica_group_run(group, set_up, &group->config);
     }
     if (status != LKS_OK) {
         lks_error_t error = *lks_last_error();
@@ -180,7 +276,7 @@ lks_status_t lks_replica_group_create(const lks_device_list_t *devices,
 
 void lks_replica_group_destroy(lks_replica_group_t *group)
 {
-    if (!group) {
+    if (!group || group->stuck) {
         return;
     }
     group->stop = true;

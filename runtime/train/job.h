@@ -76,6 +76,7 @@ LKS_NODISCARD lks_status_t lks_replicas_open(lks_replicas_t *replicas,
                                              const lks_replicas_config_t *config);
 void lks_replicas_close(lks_replicas_t *replicas);
 lks_replica_t *lks_replicas_first(const lks_replicas_t *replicas);
+bool lks_replicas_are_stuck(const lks_replicas_t *replicas); /* lks_replica_group_is_stuck */
 
 /** Whether rank 0, which speaks and saves, is in this process. */
 bool lks_replicas_speak(const lks_replicas_t *replicas);

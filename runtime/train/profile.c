@@ -37,7 +37,7 @@ static bool write_trace(const lks_trace_t *trace, lks_sink_t *sink)
     return whole;
 }
 
-lks_status_t lks_profile_close(lks_profile_t *profile)
+lks_status_t lks_profile_close(lks_profile_t *profile, bool in_use)
 {
     if (!profile->trace) {
         return LKS_OK;
@@ -47,12 +47,16 @@ lks_status_t lks_profile_close(lks_profile_t *profile)
         lks_log(LKS_LOG_WARN, "the profile had no room for the last %llu spans",
                 (unsigned long long)dropped);
     }
-    if (!write_trace(profile->trace, profile->sink)) {
-        lks_profile_discard(profile);
-        return lks_fail(LKS_ERR_NO_MEMORY, "writing the profile: out of memory");
+    lks_status_t status = LKS_OK;
+    if (write_trace(profile->trace, profile->sink)) {
+        status = lks_sink_commit(profile->sink, true);
+    } else {
+        lks_sink_discard(profile->sink);
+        status = lks_fail(LKS_ERR_NO_MEMORY, "writing the profile: out of memory");
     }
-    lks_status_t status = lks_sink_commit(profile->sink, true);
     profile->sink = NULL;
-    lks_profile_discard(profile);
+    if (!in_use) {
+        lks_profile_discard(profile);
+    }
     return status;
 }

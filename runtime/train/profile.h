@@ -18,7 +18,8 @@ LKS_NODISCARD lks_status_t lks_profile_open(lks_profile_t *profile, const char *
 /** Leaves no file, and frees both. */
 void lks_profile_discard(lks_profile_t *profile);
 
-/** Writes the file, which appears whole or not at all, and frees both. Nobody records any more. Errors: IO, NO_MEMORY. */
-LKS_NODISCARD lks_status_t lks_profile_close(lks_profile_t *profile);
+/** Writes the file, which appears whole or not at all, and frees both. Nobody records any more; or somebody may, and then
+ *  the trace is not freed (`in_use`). Errors: IO, NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_profile_close(lks_profile_t *profile, bool in_use);
 
 #endif

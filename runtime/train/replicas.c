@@ -49,6 +49,11 @@ void lks_replicas_close(lks_replicas_t *replicas)
     *replicas = (lks_replicas_t){0};
 }
 
+bool lks_replicas_are_stuck(const lks_replicas_t *replicas)
+{
+    return replicas->group && lks_replica_group_is_stuck(replicas->group);
+}
+
 bool lks_replicas_speak(const lks_replicas_t *replicas)
 {
     return lks_replicas_first(replicas)->rank == 0;

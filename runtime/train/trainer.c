@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -200,16 +201,21 @@ static lks_status_t open_job(lks_job_t *job)
 /* Both are finished whatever became of the job: what was recorded until it failed is what one wants to see. */
 static lks_status_t close_outputs(lks_job_t *job)
 {
-    lks_status_t status = lks_event_file_close(job->events);
+    bool stuck = lks_replicas_are_stuck(&job->replicas);
+    lks_status_t status = stuck ? LKS_OK : lks_event_file_close(job->events);
     lks_error_t error = *lks_last_error();
-    LKS_TRY(lks_profile_close(&job->profile));
+    LKS_TRY(lks_profile_close(&job->profile, stuck));
     return status == LKS_OK ? LKS_OK : lks_error_raise(&error);
 }
 
+/* A replica that is given up may come back to all of it. */
 static void close_job(lks_job_t *job)
 {
-    lks_replicas_close(&job->replicas);
-    lks_job_close_data(job);
+    if (!lks_replicas_are_stuck(&job->replicas)) {
+        lks_replicas_close(&job->replicas);
+        lks_job_close_data(job);
+        free(job);
+    }
 }
 
 static lks_status_t run_job(lks_job_t *job)
@@ -226,38 +232,45 @@ static lks_status_t run_job(lks_job_t *job)
     return status == LKS_OK ? closed : lks_error_raise(&error);
 }
 
+/* All but the time. */
+static void set_result(const lks_job_t *job, lks_train_result_t *result)
+{
+    *result = (lks_train_result_t){
+        .epochs = job->end.epoch,
+        .global_step = job->end.global_step,
+        .skipped_steps = job->end.skipped_steps,
+        .loss = job->end.loss,
+        .accuracy = job->end.accuracy,
+        .val_loss = job->end.val_loss,
+        .val_accuracy = job->end.val_accuracy,
+        .best_accuracy = fmax(job->end.best_accuracy, 0.0),
+        .interrupted = job->interrupted,
+        .rank = lks_replicas_first(&job->replicas)->rank,
+        .world_size = lks_replicas_first(&job->replicas)->world_size,
+    };
+}
+
 lks_status_t lks_train(const lks_train_config_t *config, lks_train_result_t *result)
 {
     struct timespec begin, end;
     clock_gettime(CLOCK_MONOTONIC, &begin);
     LKS_TRY(lks_train_config_check(config));
-    lks_job_t job = {.config = config, .start = initial_progress()};
-    lks_status_t status = run_job(&job);
-    lks_error_t error = *lks_last_error();
-    int rank = 0, world_size = 1;
-    if (job.replicas.group) {
-        rank = lks_replicas_first(&job.replicas)->rank;
-        world_size = lks_replicas_first(&job.replicas)->world_size;
+    lks_job_t *job = malloc(sizeof *job);
+    if (!job) {
+        return lks_fail(LKS_ERR_NO_MEMORY, "a training job: out of memory");
     }
-    close_job(&job);
+    *job = (lks_job_t){.config = config, .start = initial_progress()};
+    lks_status_t status = run_job(job);
+    lks_error_t error = *lks_last_error();
+    if (status == LKS_OK) {
+        set_result(job, result);
+    }
+    close_job(job);
     if (status != LKS_OK) {
         return lks_error_raise(&error);
     }
     clock_gettime(CLOCK_MONOTONIC, &end);
-    *result = (lks_train_result_t){
-        .epochs = job.end.epoch,
-        .global_step = job.end.global_step,
-        .skipped_steps = job.end.skipped_steps,
-        .loss = job.end.loss,
-        .accuracy = job.end.accuracy,
-        .val_loss = job.end.val_loss,
-        .val_accuracy = job.end.val_accuracy,
-        .best_accuracy = fmax(job.end.best_accuracy, 0.0),
-        .interrupted = job.interrupted,
-        .rank = rank,
-        .world_size = world_size,
-        .seconds =
-            (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9,
-    };
+    result->seconds =
+        (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9;
     return LKS_OK;
 }

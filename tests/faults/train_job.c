@@ -26,17 +26,26 @@ static const double rate = 0.1, first_value = -1;
 typedef enum { FAIL, STALL, KILL, STOP, COUNT, FAULTS } fault_t;
 static const char *const fault_names[FAULTS] = {"fail", "stall", "kill", "stop", "count"};
 
-typedef enum { FORWARD, BACKWARD, BEFORE_STEP, AFTER_STEP, IN_HOOK, IN_SAVE, ANYWHERE, PLACES } place_t;
+typedef enum {
+    FORWARD,
+    BACKWARD,
+    BEFORE_STEP,
+    AFTER_STEP,
+    IN_HOOK,
+    IN_SAVE,
+    ANYWHERE,
+    PLACES
+} place_t;
 static const char *const place_names[PLACES] = {
-    "in forward",           "in backward",             "before the optimizer", "after the step",
+    "in forward",           "in backward",  "before the optimizer", "after the step",
     "in a hook's callback", "while saving", "by another thread"};
 
 typedef struct job {
     fault_t fault;
     place_t place;
     int victim, step;
-    int detail;     /* backward: gradients reported before; save: calls before; count: the collective */
-    int delay;      /* of another thread, microseconds */
+    int detail; /* backward: gradients reported before; save: calls before; count: the collective */
+    int delay;  /* of another thread, microseconds */
     bool saves_async;
     const char *folder;
 } job_t;
@@ -161,8 +170,8 @@ static void make_model(model_t *model, lks_replica_param_t params[PARAMS])
         for (int64_t i = 0; i < sizes[p]; i++) {
             model->values[p][i] = (float)first_value;
         }
-        params[p] = (lks_replica_param_t){names[p], LKS_PARAM_WEIGHT, LKS_DTYPE_F32, 1,
-                                          &sizes[p], model->values[p]};
+        params[p] = (lks_replica_param_t){names[p], LKS_PARAM_WEIGHT, LKS_DTYPE_F32,
+                                          1,        &sizes[p],        model->values[p]};
     }
 }
 
@@ -231,7 +240,8 @@ static size_t count_of(const lks_replica_t *replica, int step, int collective, s
 
 static lks_status_t evaluate(lks_replica_t *replica, int step)
 {
-    static float numbers[RANKS_MAX][(EVALUATED + 1) * RANKS_MAX], more[RANKS_MAX][(EVALUATED + 1) * RANKS_MAX];
+    static float numbers[RANKS_MAX][(EVALUATED + 1) * RANKS_MAX],
+        more[RANKS_MAX][(EVALUATED + 1) * RANKS_MAX];
     float *x = numbers[replica->rank], *y = more[replica->rank];
     lks_comm_t *comm = replica->comm;
     size_t n[5];
@@ -354,7 +364,8 @@ static lks_status_t run_group(const lks_device_list_t *devices, double timeout, 
     return status == LKS_OK ? LKS_OK : lks_error_raise(&error);
 }
 
-static lks_status_t run_job(const char *threads, const char *fault, const char *seed, double timeout)
+static lks_status_t run_job(const char *threads, const char *fault, const char *seed,
+                            double timeout)
 {
     char text[32];
     lks_device_list_t *devices;

@@ -571,6 +571,43 @@ Test(replica, a_rank_that_stalls_in_backward_is_named)
     }
 }
 
+/* Fails between two gradients, as a model's own code may. */
+static lks_status_t fail_in_backward(lks_comm_t *comm, void *context)
+{
+    const plan_t *plan = context;
+    model_t *model = malloc(sizeof *model);
+    lks_replica_t *replica;
+    model_init(model, 0);
+    LKS_TRY(lks_replica_create(comm, model->params, PARAMS, &plan->options, &replica));
+    LKS_TRY(lks_replica_begin(replica));
+    LKS_TRY(lks_replica_grad_ready(replica, 4));
+    lks_status_t status = LKS_OK;
+    if (lks_comm_rank(comm) == 1) {
+        status = lks_fail(LKS_ERR_IO, "the disk is on fire");
+    } else {
+        status = lks_replica_finish(replica);
+    }
+    lks_replica_destroy(replica); /* leaves the sentence as it is */
+    free(model);
+    return status;
+}
+
+Test(replica, a_rank_that_leaves_in_backward_says_why)
+{
+    lks_error_t errors[RANKS_MAX];
+    plan_t plan = plan_of(LKS_OPTIM_SGD);
+    plan.options.find_unused = true; /* the others finish */
+    plan.options.bucket_bytes = plan.options.first_bucket_bytes = 1;
+    run_ranks(3, NULL, fail_in_backward, &plan, errors);
+    cr_assert(errors[1].status == LKS_ERR_IO, "%s", errors[1].message);
+    cr_assert_str_eq(errors[1].message, "the disk is on fire");
+    for (int i = 0; i < 3; i += 2) {
+        cr_assert(strstr(errors[i].message, "aborted by rank 1: it left in the middle of a step, "
+                                            "its last error: the disk is on fire"),
+                  "rank %d: %s", i, errors[i].message);
+    }
+}
+
 Test(replica, options_are_checked)
 {
     lks_comm_t *comm;

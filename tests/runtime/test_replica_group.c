@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 static lks_status_t build(void *context, lks_module_t **out)
 {
@@ -158,6 +160,81 @@ static lks_status_t fail_alone(lks_replica_t *replica, void *context)
     (void)replica;
     (void)context;
     return lks_fail(LKS_ERR_IO, "no space");
+}
+
+static lks_status_t fail_after_the_others(lks_replica_t *replica, void *context)
+{
+    (void)context;
+    if (replica->rank == 1) {
+        lks_comm_abort(replica->comm, "something went wrong");
+        (void)usleep(50000);
+        return lks_fail(LKS_ERR_IO, "the disk is on fire");
+    }
+    return lks_comm_barrier(replica->comm);
+}
+
+Test(replica_group, a_failure_of_ones_own_is_said_before_those_it_caused)
+{
+    setup_t setup = start("host:3");
+    assert_fails(lks_replica_group_run(setup.group, fail_after_the_others, NULL), LKS_ERR_IO,
+                 "rank 1: the disk is on fire");
+    stop(&setup);
+}
+
+/* What a rank that hangs may come back to. */
+static struct {
+    _Atomic bool go_on, came_back;
+} hanging;
+
+static lks_status_t hang_on_rank_1(lks_replica_t *replica, void *context)
+{
+    const lks_error_t *failure = context;
+    while (replica->rank == 1 && !atomic_load(&hanging.go_on)) {
+        (void)usleep(1000);
+    }
+    lks_status_t status =
+        failure && replica->rank == 0 ? lks_error_raise(failure) : lks_comm_barrier(replica->comm);
+    if (replica->rank == 1) {
+        atomic_store(&hanging.came_back, true);
+    }
+    return status;
+}
+
+/* With a rank that hangs the group returns between `least` and `most` seconds, and lets it come back. */
+static void check_hanging(const lks_error_t *failure, double timeout, double least, double most,
+                          const char *text)
+{
+    struct timespec begin, end;
+    setup_t setup;
+    lks_replica_config_t config = {.threads = 1, .timeout = timeout};
+    assert_ok(lks_device_list_open("host:3", NULL, &setup.devices));
+    assert_ok(lks_replica_group_create(setup.devices, &config, &setup.group));
+    cr_assert_not(lks_replica_group_is_stuck(setup.group));
+    (void)clock_gettime(CLOCK_MONOTONIC, &begin);
+    assert_fails(lks_replica_group_run(setup.group, hang_on_rank_1, (void *)(intptr_t)failure),
+                 failure ? failure->status : LKS_ERR_ABORTED, text);
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    double took =
+        (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9;
+    cr_assert(took > least && took < most, "it took %g s", took);
+    cr_assert(lks_replica_group_is_stuck(setup.group));
+    lks_replica_group_destroy(setup.group);
+    atomic_store(&hanging.go_on, true);
+    for (int i = 0; i < 5000 && !atomic_load(&hanging.came_back); i++) {
+        (void)usleep(1000);
+    }
+    cr_assert(atomic_load(&hanging.came_back));
+}
+
+Test(replica_group, a_replica_that_did_not_come_in_time_is_given_up_a_second_later, .timeout = 30)
+{
+    check_hanging(NULL, 0.2, 1.2, 10, "rank 1 did not come within 0.2 s");
+}
+
+Test(replica_group, a_replica_has_the_timeout_to_return_after_anothers_failure, .timeout = 30)
+{
+    const lks_error_t failure = {LKS_ERR_IO, "the disk is on fire"};
+    check_hanging(&failure, 0.4, 0.4, 10, "rank 0: the disk is on fire");
 }
 
 Test(replica_group, a_single_replica_fails_without_a_rank_in_front)
