@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""trials.py [COUNT] [--kind KIND] [--seed SEED] - faults that strike training jobs at random moments, COUNT (20) of each kind.
+"""trials.py [COUNT] [--kind KIND] [--seed SEED] - faults that strike training jobs at random moments, COUNT of each kind
+(LOCKSTEP_FAULT_TRIALS, 20).
 
 Every job has a timeout of 2 seconds. Whatever strikes it, it must end within 2 seconds more, with the cause named and a
 code that is not 0; no process of it may be left, stopped ones included; and last.pt must be whole and no older than the last
@@ -9,8 +10,9 @@ is gone. Open MPI's launcher, which sleeps when it kills, has a second more for 
 
 Jobs are fault_train (train_job.c), which is struck from within at a place that its seed says, and the program, which is
 struck by a signal from outside, or by a disk that fails or hangs in the middle of a save. Each is tried as threads of one
-process and as processes under Open MPI and MPICH, whichever are there. FAULT_TRAIN, FAULT_CALLS, LOCKSTEP, LIBDIR and
-TEST_DATA say where things are. A trial is a kind and a seed, which says the rest: repeat one with COUNT 1.
+process and as processes under Open MPI and MPICH, whichever are there; with FAULT_THREADS_ONLY set, fault_train alone
+as threads. FAULT_TRAIN, FAULT_CALLS, LOCKSTEP, LIBDIR and TEST_DATA say where things are. A trial is a kind and a seed,
+which says the rest: repeat one with COUNT 1.
 """
 import argparse
 import json
@@ -38,8 +40,10 @@ def available(mpi):
     return os.path.exists(library) and shutil.which(f"mpirun.{mpi}") is not None
 
 
-MPIS = [mpi for mpi in OPTIONS if available(mpi)]
+THREADS_ONLY = bool(os.environ.get("FAULT_THREADS_ONLY"))
+MPIS = [mpi for mpi in OPTIONS if available(mpi) and not THREADS_ONLY]
 THREADS = [(None, 1, 3)]  # launcher, processes, threads of each
+BAD_DISKS = [] if THREADS_ONLY else THREADS + [(mpi, 2, 1) for mpi in MPIS]
 PROCESSES = [(mpi, 2, threads) for threads in (1, 2) for mpi in MPIS]
 
 
@@ -106,7 +110,7 @@ class Trial:
                     os.kill(number, signal.SIGKILL)
                 self.job.wait()
                 break
-            time.sleep(0.005)
+            time.sleep(0.02)
         self.ended = time.monotonic()
         self.gone = self.gone or self.ended
 
@@ -121,6 +125,8 @@ class Trial:
         if self.seconds > BOUND or self.launcher_seconds > BOUND + LAUNCHER_SECONDS.get(self.mpi, 0):
             self.complain(f"it took {self.seconds:.2f} s, with its launcher {self.launcher_seconds:.2f} s")
         said = self.read("out")
+        if re.search("Sanitizer|runtime error:", said):
+            self.complain("a sanitizer reported")
         for cause in self.causes:
             if not re.search(cause, said):
                 self.complain(f"nobody said '{cause}'")
@@ -257,8 +263,8 @@ def scenarios(*jobs):
 
 
 KINDS = {
-    "fail": lambda: scenarios((own_model, THREADS + PROCESSES), (program_with_bad_disk, THREADS + PROCESSES[:2])),
-    "stall": lambda: scenarios((own_model, THREADS + PROCESSES), (program_with_bad_disk, THREADS + PROCESSES[:2])),
+    "fail": lambda: scenarios((own_model, THREADS + PROCESSES), (program_with_bad_disk, BAD_DISKS)),
+    "stall": lambda: scenarios((own_model, THREADS + PROCESSES), (program_with_bad_disk, BAD_DISKS)),
     "count": lambda: scenarios((own_model, THREADS + PROCESSES)),
     "kill": lambda: scenarios((own_model, PROCESSES), (signalled_program, PROCESSES)),
     "stop": lambda: scenarios((own_model, PROCESSES), (signalled_program, PROCESSES)),
@@ -283,15 +289,15 @@ def report(trials):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("count", nargs="?", type=int, default=20)
+    parser.add_argument("count", nargs="?", type=int, default=int(os.environ.get("LOCKSTEP_FAULT_TRIALS", 20)))
     parser.add_argument("--kind", choices=KINDS)
     parser.add_argument("--seed", type=int, default=random.randrange(1000000))
-    parser.add_argument("--jobs", type=int, default=6, help="trials at a time")
+    parser.add_argument("--jobs", type=int, default=8, help="trials at a time")
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
     for mpi in OPTIONS:
         if mpi not in MPIS:
-            print(f"not tried: {mpi}, which this build or machine lacks")
+            print(f"not tried: {mpi}, which this build, machine or test does without")
     print(f"seeds from {args.seed}")
     trials = [Trial(kind, args.seed + i) for i in range(args.count) for kind in KINDS
               if args.kind in (None, kind) and KINDS[kind]()]
