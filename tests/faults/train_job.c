@@ -20,7 +20,11 @@
 
 enum { PARAMS = 4, RANKS_MAX = 8, SAVE_EVERY = 3, EVALUATE_EVERY = 4, EVALUATED = 5000 };
 
+#ifdef FAULT_SMALL /* for slow builds */
+static const int64_t sizes[PARAMS] = {50, 300, 2000, 500};
+#else
 static const int64_t sizes[PARAMS] = {50, 3000, 200000, 50000};
+#endif
 static const double rate = 0.1, first_value = -1;
 
 typedef enum { FAIL, STALL, KILL, STOP, COUNT, FAULTS } fault_t;

@@ -204,8 +204,8 @@ static lks_status_t hang_on_rank_1(lks_replica_t *replica, void *context)
 static void check_hanging(const lks_error_t *failure, double timeout, double least, double most,
                           const char *text)
 {
+    static setup_t setup; /* stays as it is */
     struct timespec begin, end;
-    setup_t setup;
     lks_replica_config_t config = {.threads = 1, .timeout = timeout};
     assert_ok(lks_device_list_open("host:3", NULL, &setup.devices));
     assert_ok(lks_replica_group_create(setup.devices, &config, &setup.group));
