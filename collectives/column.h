@@ -10,27 +10,9 @@
 #ifndef LOCKSTEP_COLLECTIVES_COLUMN_H
 #define LOCKSTEP_COLLECTIVES_COLUMN_H
 
-#include "collectives/window.h"
+#include "collectives/fabric.h"
 
 typedef struct lks_column lks_column_t;
-
-/** One process of the job. */
-typedef struct lks_process {
-    int first_rank, ranks;
-    int node_index; /* among the processes of this node; -1: it is on another one */
-} lks_process_t;
-
-/** What all columns of a process share. */
-typedef struct lks_fabric {
-    const lks_mpi_table_t *mpi;
-    lks_window_t *window;
-    lks_process_t *processes; /* (process_count) */
-    int process, process_count, world_size;
-    int columns; /* that cut a vector; as many again carry gradient exchanges, so that these and collectives never meet */
-    bool has_remote; /* there are other nodes */
-    size_t chunk;    /* bytes of partials, or of elements, in one piece */
-    lks_comm_host_t *host;
-} lks_fabric_t;
 
 typedef struct lks_block {
     size_t first, count; /* elements */

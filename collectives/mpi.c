@@ -4,11 +4,9 @@
  * processes (column.h), reading and writing the buffers of all threads of its process. */
 #include "collectives/column.h"
 #include "collectives/local.h"
-#include "core/leaf.h"
 
 #include <lockstep/log.h>
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -306,8 +304,7 @@ static void process_destroy(process_t *process, bool orderly)
         finalize(process);
     }
     lks_column_destroy(process->farewell);
-    lks_window_destroy(fabric->window);
-    free(fabric->processes);
+    lks_fabric_close(fabric);
     free(process);
 }
 
@@ -362,146 +359,9 @@ static const lks_comm_backend_t backend = {
 
 /* --- life --------------------------------------------------------------------------------------- */
 
-/* The library whose launcher started this process, "" if none did. */
-static const char *launcher(void)
-{
-    const char *asked = getenv("LOCKSTEP_MPI");
-    if (asked && *asked) {
-        return asked;
-    }
-    if (getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK")) {
-        return "openmpi";
-    }
-    return getenv("PMI_RANK") || getenv("PMI_FD") ? "mpich" : "";
-}
-
-bool lks_comm_is_launched(void)
-{
-    return *launcher() != '\0';
-}
-
-static lks_status_t open_mpi(const lks_mpi_table_t **out)
-{
-    const char *name = launcher();
-    char leaf[64], text[256];
-    const void *table;
-    bool threads;
-    if (!*name) {
-        return lks_fail(LKS_ERR_UNSUPPORTED, "no mpirun, mpiexec or srun started this process");
-    }
-    if (strcmp(name, "openmpi") != 0 && strcmp(name, "mpich") != 0) {
-        return lks_fail(LKS_ERR_INVALID_ARG, "LOCKSTEP_MPI is '%s'; it may be openmpi or mpich",
-                        name);
-    }
-    (void)snprintf(leaf, sizeof leaf, "mpi_%s", name);
-    LKS_TRY(lks_leaf_open(leaf, LKS_MPI_TABLE_VERSION, &table));
-    const lks_mpi_table_t *mpi = table;
-    int code = mpi->open(&threads);
-    if (code) {
-        mpi->error_text(code, text, sizeof text);
-        return lks_fail(LKS_ERR_COMM, "%s: %s", mpi->name, text);
-    }
-    if (!threads) {
-        return lks_fail(LKS_ERR_UNSUPPORTED,
-                        "%s was initialized without MPI_THREAD_MULTIPLE, which its ranks need",
-                        mpi->name);
-    }
-    *out = mpi;
-    return LKS_OK;
-}
-
 static lks_status_t out_of_memory(void)
 {
     return lks_fail(LKS_ERR_NO_MEMORY, "a communicator among processes: out of memory");
-}
-
-/* What each process says of itself. */
-typedef struct introduction {
-    int ranks, node_index;
-    cpu_set_t cores;
-} introduction_t;
-
-static lks_status_t mpi_result(const lks_mpi_table_t *mpi, int code)
-{
-    char text[256];
-    if (code) {
-        mpi->error_text(code, text, sizeof text);
-        return lks_fail(LKS_ERR_COMM, "%s: %s", mpi->name, text);
-    }
-    return LKS_OK;
-}
-
-/* Who is where, and how many ranks each has. */
-static lks_status_t introduce(lks_fabric_t *fabric, int local_size, introduction_t *all, int *near)
-{
-    const lks_mpi_table_t *mpi = fabric->mpi;
-    introduction_t mine = {.ranks = local_size};
-    int node, node_size;
-    (void)sched_getaffinity(0, sizeof mine.cores, &mine.cores);
-    LKS_TRY(mpi_result(mpi, mpi->node(&node, &node_size)));
-    LKS_TRY(mpi_result(mpi, mpi->all_gather(&mine, all, sizeof mine)));
-    LKS_TRY(mpi_result(mpi, mpi->node_all_gather(&fabric->process, near, sizeof *near)));
-    fabric->columns = local_size;
-    for (int q = 0; q < fabric->process_count; q++) {
-        lks_process_t *process = &fabric->processes[q];
-        *process = (lks_process_t){fabric->world_size, all[q].ranks, -1};
-        fabric->world_size += all[q].ranks;
-        fabric->columns = all[q].ranks < fabric->columns ? all[q].ranks : fabric->columns;
-    }
-    for (int i = 0; i < node_size; i++) {
-        fabric->processes[near[i]].node_index = i;
-    }
-    fabric->has_remote = node_size < fabric->process_count;
-    return LKS_OK;
-}
-
-/* Whether every rank of this node has a core of its own: as many cores as all may use together, and as all of each. */
-static bool have_own_cores(const lks_fabric_t *fabric, const introduction_t *all)
-{
-    cpu_set_t together;
-    int ranks = 0;
-    bool each = true;
-    CPU_ZERO(&together);
-    for (int q = 0; q < fabric->process_count; q++) {
-        if (fabric->processes[q].node_index >= 0) {
-            CPU_OR(&together, &together, &all[q].cores);
-            ranks += all[q].ranks;
-            each &= CPU_COUNT(&all[q].cores) >= all[q].ranks;
-        }
-    }
-    return each && CPU_COUNT(&together) >= ranks;
-}
-
-/* Slots get smaller with the number of processes, or they would not fit the cache, nor, at last, memory. */
-static size_t chunk_bytes(int processes)
-{
-    size_t chunk = ((size_t)128 << 10) / (size_t)(processes > 2 ? processes : 2) / 4096 * 4096;
-    return chunk > 4096 ? chunk : 4096;
-}
-
-static lks_status_t open_fabric(process_t *process, int local_size, bool *own_cores)
-{
-    lks_fabric_t *fabric = &process->fabric;
-    int node, node_size;
-    LKS_TRY(open_mpi(&fabric->mpi));
-    LKS_TRY(mpi_result(fabric->mpi, fabric->mpi->world(&fabric->process, &fabric->process_count)));
-    LKS_TRY(mpi_result(fabric->mpi, fabric->mpi->node(&node, &node_size)));
-    size_t processes = (size_t)fabric->process_count;
-    fabric->processes = calloc(processes, sizeof *fabric->processes);
-    introduction_t *all = calloc(processes, sizeof *all);
-    int *near = calloc(processes, sizeof *near);
-    lks_status_t status = fabric->processes && all && near
-                              ? introduce(fabric, local_size, all, near)
-                              : out_of_memory();
-    if (status == LKS_OK) {
-        *own_cores = have_own_cores(fabric, all);
-        fabric->chunk = chunk_bytes(node_size);
-        status = lks_window_create(fabric->mpi, fabric->world_size, 2 * fabric->columns,
-                                   fabric->chunk, &fabric->window);
-    }
-    free(all);
-    free(near);
-    return status;
 }
 
 static lks_status_t make_rank(process_t *process, lks_comm_t *inner, int local, lks_comm_t **out)
@@ -584,7 +444,7 @@ lks_status_t lks_comm_create_mpi(int local_size, const lks_comm_config_t *config
     lks_status_t status = process && inner && made ? LKS_OK : out_of_memory();
     if (status == LKS_OK) {
         atomic_init(&process->references, local_size);
-        status = open_fabric(process, local_size, &own_cores);
+        status = lks_fabric_open(&process->fabric, local_size, timeout, &own_cores);
     }
     if (status == LKS_OK) {
         status = make_ranks(process, config, own_cores, inner, made);

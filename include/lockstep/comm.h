@@ -57,8 +57,8 @@ LKS_API LKS_NODISCARD lks_status_t lks_comm_create_local(int world_size,
  *  they share, nodes by MPI messages (Open MPI or MPICH, whichever started the process; LOCKSTEP_MPI=openmpi|mpich says
  *  it where that cannot be seen). MPI is initialized with MPI_THREAD_MULTIPLE unless the program has done that, and
  *  finalized with the last rank, unless the job was aborted.
- *  Errors: INVALID_ARG, UNSUPPORTED (no MPI started this process, or this build or machine lacks it), COMM, IO (no memory
- *  to share), NO_MEMORY. */
+ *  Errors: INVALID_ARG, UNSUPPORTED (no MPI started this process, or this build or machine lacks it), COMM (also: not all
+ *  processes came within the timeout, or within 20 s if it is shorter; MPI is of no use then), IO (no memory to share), NO_MEMORY. */
 LKS_API LKS_NODISCARD lks_status_t lks_comm_create_mpi(int local_size,
                                                        const lks_comm_config_t *config,
                                                        lks_comm_t **out);

@@ -82,4 +82,13 @@ works 3 1 overlap
 ends_with "$other all_reduce of 99999" 2 2 count
 ends_with "rank 1 did not come within 1.5 s" 2 1 stall
 ends_with "rank 1: I/O error: disk full" 2 2 fail
+
+# A process that never gets to MPI: the others wait longer for it, but not for ever.
+stopped=$folder/stopped
+printf '#!/bin/sh\n[ "${OMPI_COMM_WORLD_RANK-${PMI_RANK-}}" = 1 ] && kill -STOP $$\nexec "%s" "$@"\n' "$job" >"$stopped"
+chmod +x "$stopped"
+job=$stopped
+launch 2 1 random 1.5 && complain "it started without a process"
+grep -q "the processes of this job did not all start within 20 s" "$out" || complain "that a process is missing was not said"
+[ -z "$(ps -eo args= | grep -F "$stopped" | grep -v grep)" ] || complain "a process is left"
 exit $red
