@@ -9,6 +9,7 @@ import ctypes
 import os
 import re
 import subprocess
+import sys
 import threading
 
 import torch
@@ -16,12 +17,13 @@ import torch
 # --- what stands in the headers ---------------------------------------------------------------------------------------
 
 ENUMERATORS = {
-    "LKS_OK": 0, "LKS_ERR_INVALID_ARG": 1, "LKS_ERR_ABORTED": 11,
+    "LKS_OK": 0, "LKS_ERR_INVALID_ARG": 1, "LKS_ERR_MISMATCH": 8, "LKS_ERR_ABORTED": 11,
     "LKS_DTYPE_F64": 0, "LKS_DTYPE_F32": 1, "LKS_DTYPE_F16": 2, "LKS_DTYPE_BF16": 3, "LKS_DTYPE_I64": 4,
     "LKS_REDUCE_SUM": 0, "LKS_REDUCE_AVG": 4,
     "LKS_PARAM_WEIGHT": 0, "LKS_PARAM_BUFFER": 1,
     "LKS_BUFFERS_BROADCAST": 0, "LKS_BUFFERS_AVERAGE": 1, "LKS_BUFFERS_LEAVE": 2,
     "LKS_OPTIM_SGD": 0, "LKS_OPTIM_ADAM": 1, "LKS_OPTIM_ADAMW": 2,
+    "LKS_COMM_HOOK_FP16": 1, "LKS_COMM_HOOK_BF16": 2, "LKS_COMM_HOOK_POWER_SGD": 3, "LKS_COMM_HOOK_OWN": 4,
 }
 globals().update(ENUMERATORS)
 
@@ -45,26 +47,68 @@ class lks_replica_param_t(ctypes.Structure):
                 ("shape", ctypes.POINTER(ctypes.c_int64)), ("value", ctypes.c_void_p)]
 
 
+class lks_grad_bucket_param_t(ctypes.Structure):
+    _fields_ = [("param", ctypes.c_size_t), ("first", ctypes.c_size_t), ("count", ctypes.c_size_t), ("ndim", ctypes.c_int),
+                ("shape", ctypes.POINTER(ctypes.c_int64))]
+
+
+class lks_grad_bucket_t(ctypes.Structure):
+    _fields_ = [("index", ctypes.c_size_t), ("is_last", ctypes.c_bool), ("dtype", ctypes.c_int), ("count", ctypes.c_size_t),
+                ("data", ctypes.c_void_p), ("divisor", ctypes.c_int), ("param_count", ctypes.c_size_t),
+                ("params", ctypes.POINTER(lks_grad_bucket_param_t))]
+
+
+lks_comm_hook_fn_t = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(lks_grad_bucket_t))
+draw_fn_t = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t,
+                             ctypes.POINTER(ctypes.c_float))
+
+
+class lks_power_sgd_config_t(ctypes.Structure):
+    _fields_ = [("matrix_approximation_rank", ctypes.c_int), ("start_iter", ctypes.c_int64),
+                ("min_compression_rate", ctypes.c_double), ("use_error_feedback", ctypes.c_bool), ("warm_start", ctypes.c_bool),
+                ("orthogonalization_epsilon", ctypes.c_double), ("seed", ctypes.c_uint64), ("draw", draw_fn_t),
+                ("context", ctypes.c_void_p)]
+
+
 class lks_comm_hook_t(ctypes.Structure):
-    _fields_ = [("kind", ctypes.c_int), ("power_sgd", ctypes.c_void_p), ("run", ctypes.c_void_p), ("context", ctypes.c_void_p)]
+    _fields_ = [("kind", ctypes.c_int), ("power_sgd", ctypes.POINTER(lks_power_sgd_config_t)), ("run", lks_comm_hook_fn_t),
+                ("context", ctypes.c_void_p)]
+
+
+class lks_grad_scaler_t(ctypes.Structure):
+    _fields_ = [("scale", ctypes.c_float), ("growth_factor", ctypes.c_double), ("backoff_factor", ctypes.c_double),
+                ("growth_interval", ctypes.c_int64), ("growth_tracker", ctypes.c_int64)]
+
+
+class lks_join_options_t(ctypes.Structure):
+    _fields_ = [("divide_by_initial_world_size", ctypes.c_bool), ("throw_on_early_termination", ctypes.c_bool)]
 
 
 class lks_replica_options_t(ctypes.Structure):
     _fields_ = [("bucket_bytes", ctypes.c_size_t), ("first_bucket_bytes", ctypes.c_size_t), ("reduce", ctypes.c_int),
                 ("buffers", ctypes.c_int), ("find_unused", ctypes.c_bool), ("static_graph", ctypes.c_bool),
                 ("clip_norm", ctypes.c_double), ("clip_value", ctypes.c_double), ("measure_norm", ctypes.c_bool),
-                ("optim", ctypes.c_void_p), ("grad_scaler", ctypes.c_void_p), ("hook", lks_comm_hook_t)]
+                ("optim", ctypes.POINTER(lks_optim_config_t)), ("grad_scaler", ctypes.POINTER(lks_grad_scaler_t)),
+                ("hook", lks_comm_hook_t)]
 
 
-STRUCTURES = [lks_error_t, lks_comm_config_t, lks_optim_config_t, lks_replica_param_t, lks_comm_hook_t, lks_replica_options_t]
+STRUCTURES = [lks_error_t, lks_comm_config_t, lks_optim_config_t, lks_replica_param_t, lks_grad_bucket_param_t, lks_grad_bucket_t,
+              lks_power_sgd_config_t, lks_comm_hook_t, lks_grad_scaler_t, lks_join_options_t, lks_replica_options_t]
 
 PROTOTYPES = """
 const lks_error_t *lks_last_error(void)
 lks_comm_config_t lks_comm_config_default(void)
 lks_status_t lks_comm_create_local(int, const lks_comm_config_t *, lks_comm_t **)
+int lks_comm_rank(const lks_comm_t *)
 void lks_comm_destroy(lks_comm_t *)
 void lks_comm_abort(lks_comm_t *, const char *)
+lks_status_t lks_comm_all_reduce(lks_comm_t *, const void *, void *, size_t, lks_dtype_t, lks_reduce_op_t, lks_stream_t *)
+lks_status_t lks_comm_moments(lks_comm_t *, size_t, int64_t *, float *, float *)
+lks_status_t lks_comm_moments_backward(lks_comm_t *, size_t, float *, float *)
 lks_optim_config_t lks_optim_config_default(lks_optim_kind_t)
+lks_power_sgd_config_t lks_power_sgd_config_default(void)
+lks_grad_scaler_t lks_grad_scaler_default(void)
+lks_join_options_t lks_join_options_default(void)
 lks_replica_options_t lks_replica_options_default(void)
 lks_status_t lks_replica_create(lks_comm_t *, const lks_replica_param_t *, size_t, const lks_replica_options_t *, lks_replica_t **)
 void lks_replica_destroy(lks_replica_t *)
@@ -76,11 +120,17 @@ lks_status_t lks_replica_finish(lks_replica_t *)
 lks_status_t lks_replica_step(lks_replica_t *)
 lks_status_t lks_replica_clip_norm(lks_replica_t *, double, double *)
 double lks_replica_grad_norm(const lks_replica_t *)
+double lks_replica_loss_scale(const lks_replica_t *)
+lks_grad_scaler_t *lks_replica_grad_scaler(const lks_replica_t *)
+int64_t lks_replica_skipped_steps(const lks_replica_t *)
+lks_status_t lks_replica_join_begin(lks_replica_t *, const lks_join_options_t *)
+lks_status_t lks_replica_join_end(lks_replica_t *)
 """
 
-VALUES = {"void": None, "int": ctypes.c_int, "bool": ctypes.c_bool, "size_t": ctypes.c_size_t, "double": ctypes.c_double,
-          "lks_status_t": ctypes.c_int, "lks_optim_kind_t": ctypes.c_int, "const char *": ctypes.c_char_p,
-          "const lks_error_t *": ctypes.POINTER(lks_error_t), **{s.__name__: s for s in STRUCTURES}}
+VALUES = {"void": None, "int": ctypes.c_int, "bool": ctypes.c_bool, "size_t": ctypes.c_size_t, "int64_t": ctypes.c_int64,
+          "double": ctypes.c_double, "const char *": ctypes.c_char_p, "const lks_error_t *": ctypes.POINTER(lks_error_t),
+          "lks_grad_scaler_t *": ctypes.POINTER(lks_grad_scaler_t), **{s.__name__: s for s in STRUCTURES},
+          **{f"lks_{e}_t": ctypes.c_int for e in ("status", "dtype", "reduce_op", "optim_kind")}}
 
 
 def _ctype(text):
@@ -185,6 +235,58 @@ def optim_config(kind, **settings):
     return config
 
 
+def power_sgd_config(**settings):
+    """`draw`: a function of step, parameter, rank, columns that gives Q transposed, a tensor (rank, columns)."""
+    config = lks.lks_power_sgd_config_default()
+    if "draw" in settings:
+        settings["draw"] = draw_fn_t(_filling(settings["draw"]))
+    _set(config, settings)
+    return config
+
+
+def _filling(draw):
+    def fill(_, step, param, rank, columns, q):
+        memory_as_tensor(ctypes.addressof(q.contents), rank * columns, torch.float32).copy_(
+            draw(step, param, rank, columns).flatten())
+    return fill
+
+
+def hook_of_ones_own(run):
+    """`run` is a function of a communicator and a Bucket."""
+    def call(_, comm, bucket):
+        try:
+            run(comm, Bucket(bucket.contents))
+            return LKS_OK  # noqa: F821
+        except LockstepError as error:
+            return error.status
+        except Exception as error:
+            print(f"a hook failed: {error!r}", file=sys.stderr)
+            return LKS_ERR_INVALID_ARG  # noqa: F821
+    return lks_comm_hook_t(kind=ENUMERATORS["LKS_COMM_HOOK_OWN"], run=lks_comm_hook_fn_t(call))
+
+
+class Bucket:
+    """lks_grad_bucket_t with tensors in its memory."""
+
+    def __init__(self, bucket):
+        self.is_last, self.divisor = bucket.is_last, bucket.divisor
+        dtype = next(d for d, name in DTYPES.items() if ENUMERATORS[name] == bucket.dtype)
+        self.buffer = memory_as_tensor(bucket.data, bucket.count, dtype)
+        self.gradients = {p.param: self.buffer[p.first:p.first + p.count].view(p.shape[:p.ndim])
+                          for p in bucket.params[:bucket.param_count]}
+
+
+def all_reduce(comm, tensor, op="LKS_REDUCE_SUM"):
+    """In place."""
+    lks.lks_comm_all_reduce(comm, tensor.data_ptr(), tensor.data_ptr(), tensor.numel(), ENUMERATORS[DTYPES[tensor.dtype]],
+                            ENUMERATORS[op], None)
+
+
+def memory_as_tensor(address, count, dtype):
+    size = torch.empty(0, dtype=dtype).element_size()
+    return torch.frombuffer((ctypes.c_char * (count * size)).from_address(address), dtype=dtype)
+
+
 def _set(structure, settings):
     names = [name for name, _ in structure._fields_]
     for name, value in settings.items():
@@ -205,7 +307,7 @@ class Replica:
         self.options = lks.lks_replica_options_default()
         _set(self.options, options)
         if optim is not None:
-            self.options.optim = ctypes.addressof(optim)
+            self.options.optim = ctypes.pointer(optim)
         described = (lks_replica_param_t * (len(trained) + len(fixed)))()
         for i, (name, tensor) in enumerate(trained + fixed):
             assert tensor.is_contiguous(), name
@@ -227,8 +329,7 @@ class Replica:
     def grad(self, i):
         """The gradient in lockstep's memory, as a tensor."""
         p = self.parameters[i]
-        memory = (ctypes.c_char * (p.numel() * p.element_size())).from_address(self.grad_address(i))
-        return torch.frombuffer(memory, dtype=p.dtype).view(p.shape)
+        return memory_as_tensor(self.grad_address(i), p.numel(), p.dtype).view(p.shape)
 
     def begin(self):
         lks.lks_replica_begin(self._handle)
@@ -241,6 +342,23 @@ class Replica:
 
     def step(self):
         lks.lks_replica_step(self._handle)
+
+    def join_begin(self, **options):
+        chosen = lks.lks_join_options_default()
+        _set(chosen, options)
+        lks.lks_replica_join_begin(self._handle, ctypes.byref(chosen))
+
+    def join_end(self):
+        lks.lks_replica_join_end(self._handle)
+
+    def loss_scale(self):
+        return lks.lks_replica_loss_scale(self._handle)
+
+    def grad_scaler(self):
+        return lks.lks_replica_grad_scaler(self._handle).contents
+
+    def skipped_steps(self):
+        return lks.lks_replica_skipped_steps(self._handle)
 
     def clip_norm(self, most):
         norm = ctypes.c_double()
