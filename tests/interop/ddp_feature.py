@@ -179,8 +179,8 @@ class Feature:
         optimizer.step()
         return notes
 
-    def by_formula(self, world):
-        """For every rank what by_ddp would give."""
+    def by_formula(self, world, seen):
+        """For every rank what by_ddp would give. `seen` is what lockstep did, for formulas that leave a choice."""
         models = [self.model(0) for _ in range(world)]
         optimizers = [self.torch_optim(model.parameters()) for model in models]
         states = [[] for _ in range(world)]

@@ -62,7 +62,7 @@ class ReplicasAreDistributedDataParallel(unittest.TestCase):
         if feature.reference == "DDP":
             reference = [torch.load(f"{self.folder.name}/{feature.name}-{world}-{rank}.pt") for rank in range(world)]
         else:
-            reference = feature.by_formula(world)
+            reference = feature.by_formula(world, states)
         worst = 0
         first, last = reference[0][0], reference[0][-1]
         self.assertTrue(any(not torch.equal(first[k], last[k]) for k in first), "nothing was learnt")
