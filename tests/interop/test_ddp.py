@@ -7,6 +7,24 @@ Feature.by_formula of the class, one process that computes every rank's gradient
 as the documentation says, or by_formula of its own where it has one. To add a feature, write a class with FEATURES on it;
 what it does not override is the plain way on both sides.
 
+feature                              DDP over gloo of PyTorch 1.13 can          compared with
+buckets, optimizers, no_sync,        yes                                        DDP
+  static graph, buffers, clipping
+find_unused, static graph            yes, but for unused parameters in no_sync  DDP; for these a formula
+uneven batches, mean of means        yes                                        DDP
+  the same as one batch              no                                         one process with the whole batch
+gradients float32, float64           yes                                        DDP
+  float16                            divides, then rounds each addition         formula, bit by bit
+  bfloat16                           no                                         formula, bit by bit
+hooks fp16                           rounds each addition                       DDP with 2 ranks; DDP's hook with an all-reduce
+                                                                                that rounds once; formula, bit by bit
+  bf16                               no                                         the same, without gloo's own
+  PowerSGD, of the caller            yes                                        DDP, given the same Q; the same hook
+join, also thrown early              yes                                        DDP
+SyncBatchNorm                        no                                         BatchNorm of one process, whole batch
+GradScaler                           no                                         formula, with its state
+16 bits with masters                 no                                         formula
+
 DDP's ranks are processes, which go through all features in worlds of 2 and of 3 and leave what they saw in a folder. Ours
 are threads of this process. Torch computes forward and backward in both."""
 import os
@@ -20,10 +38,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 import ddp_exchange, ddp_hooks, ddp_join, ddp_precision  # noqa: E401, F401 - they put their features into TABLE
-from ddp_feature import STEPS, TABLE, WORLDS
+from ddp_feature import TABLE, WORLDS
 
 torch.set_num_threads(1)
-
 
 
 def ddp_rank(rank, folder, names):
@@ -40,6 +57,14 @@ def ddp_rank(rank, folder, names):
         dist.destroy_process_group()
 
 
+def lockstep_states(ours, feature, world):
+    """Of every rank, or the error."""
+    try:
+        return ours.run_ranks(world, lambda comm, rank: feature.by_lockstep(comm, rank, world))
+    except Exception as error:
+        return error
+
+
 def largest_difference(ours, reference):
     """Over all tensors, and the name of the one."""
     found = [((ours[k].double() - reference[k].double()).abs().max().item(), k) for k in reference]
@@ -49,16 +74,23 @@ def largest_difference(ours, reference):
 class ReplicasAreDistributedDataParallel(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
+        """Lockstep's part runs while DDP's does."""
+        import lockstep_ctypes as ours
+
         cls.folder = tempfile.TemporaryDirectory(prefix="lockstep-interop-")
         cls.addClassCleanup(cls.folder.cleanup)
         os.environ.update(GLOG_minloglevel="2", TORCH_CPP_LOG_LEVEL="ERROR")  # DDP's advice about unused parameters
-        names = {f.name for f in TABLE if f.reference == "DDP" and any(c in f.name for c in chosen)}
-        mp.spawn(ddp_rank, (cls.folder.name, names), nprocs=max(WORLDS))
+        features = [f for f in TABLE if any(c in f.name for c in chosen)]
+        names = {f.name for f in features if f.reference == "DDP"}
+        ddp = mp.spawn(ddp_rank, (cls.folder.name, names), nprocs=max(WORLDS), join=False)
+        cls.states = {(f.name, world): lockstep_states(ours, f, world) for f in features for world in f.worlds}
+        while not ddp.join():
+            pass
 
     def compare(self, feature, world):
-        import lockstep_ctypes as ours
-
-        states = ours.run_ranks(world, lambda comm, rank: feature.by_lockstep(comm, rank, world))
+        states = self.states[feature.name, world]
+        if isinstance(states, Exception):
+            raise states
         if feature.reference == "DDP":
             reference = [torch.load(f"{self.folder.name}/{feature.name}-{world}-{rank}.pt") for rank in range(world)]
         else:
