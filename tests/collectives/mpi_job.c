@@ -3,9 +3,9 @@
  *     mpi_job RANKS TRIAL [TIMEOUT]
  * Exit code 1 and a sentence per rank that failed. */
 #include "collectives/exchange.h"
+#include "collectives/process.h"
 #include "collectives/trials.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,27 +169,6 @@ static rank_fn_t find(const char *name)
     exit(2);
 }
 
-typedef struct rank {
-    pthread_t thread;
-    lks_comm_t *comm;
-    rank_fn_t run;
-    lks_status_t status;
-} rank_t;
-
-static void *rank_main(void *argument)
-{
-    rank_t *rank = argument;
-    rank->status = rank->run(rank->comm, NULL);
-    if (rank->status != LKS_OK) {
-        const lks_error_t error = *lks_last_error();
-        (void)fprintf(stderr, "rank %d: %s: %s\n", lks_comm_rank(rank->comm),
-                      lks_status_name(error.status), error.message);
-        lks_comm_abort(rank->comm, error.message);
-    }
-    lks_comm_destroy(rank->comm);
-    return NULL;
-}
-
 int main(int argc, char **argv)
 {
     int count = argc > 2 ? atoi(argv[1]) : 0;
@@ -198,21 +177,11 @@ int main(int argc, char **argv)
         return 2;
     }
     lks_comm_t *comms[RANKS_MAX];
-    rank_t ranks[RANKS_MAX];
     lks_comm_config_t config = lks_comm_config_default();
     config.timeout = argc > 3 ? atof(argv[3]) : 60;
     if (lks_comm_create_mpi(count, &config, comms) != LKS_OK) {
         (void)fprintf(stderr, "mpi_job: %s\n", lks_last_error()->message);
         return 1;
     }
-    for (int i = 0; i < count; i++) {
-        ranks[i] = (rank_t){.comm = comms[i], .run = find(argv[2])};
-        (void)pthread_create(&ranks[i].thread, NULL, rank_main, &ranks[i]);
-    }
-    int failed = 0;
-    for (int i = 0; i < count; i++) {
-        (void)pthread_join(ranks[i].thread, NULL);
-        failed |= ranks[i].status != LKS_OK;
-    }
-    return failed;
+    return run_process(count, comms, find(argv[2]), NULL);
 }

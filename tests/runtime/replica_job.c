@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* replica_job.c - one process of a job that goes through the features of replicas, a few steps of each.
+ *     replica_job threads RANKS    all ranks are here
+ *     replica_job mpi RANKS        so many of those of a job under mpirun
+ * Rank 0 says for every feature the digest of what all ranks ended with, which must not depend on where they were. Exit
+ * code 1 and a sentence if ranks ended with different numbers. */
+#include "collectives/process.h"
+#include "core/fnv.h"
+
+#include <lockstep/moments.h>
+#include <lockstep/replica.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PARAMS = 6, MOST = 1600, STATS = 3, RARE = 4, STEPS = 6 };
+
+static const struct {
+    const char *name;
+    int ndim;
+    int64_t shape[3], count;
+} shapes[PARAMS] = {
+    {"matrix", 2, {40, 30}, 1200}, {"cube", 3, {7, 3, 11}, 231}, {"number", 0, {0}, 1},
+    {"stats", 1, {5}, 5},          {"rare", 1, {129}, 129},      {"square", 2, {40, 40}, 1600},
+};
+
+typedef struct plan {
+    lks_replica_options_t options;
+    lks_optim_config_t optim;
+    lks_dtype_t dtype; /* of the parameters */
+    lks_power_sgd_config_t power_sgd;
+    lks_grad_scaler_t scaler;
+    lks_join_options_t join;
+    bool own_update, joins;
+    double own_clip; /* largest norm, of the caller's own update; 0: none */
+    int micro;       /* steps without synchronization before each one with it */
+    int bad_step;    /* in which the last rank has an infinite gradient */
+} plan_t;
+
+typedef struct model {
+    float value[PARAMS][MOST]; /* memory for any dtype */
+    lks_replica_param_t params[PARAMS];
+} model_t;
+
+/* --- the model ---------------------------------------------------------------------------------- */
+
+static float get(lks_dtype_t dtype, const void *data, int64_t i)
+{
+    switch (dtype) {
+    case LKS_DTYPE_F16: return lks_f16_to_f32(((const uint16_t *)data)[i]);
+    case LKS_DTYPE_BF16: return lks_bf16_to_f32(((const uint16_t *)data)[i]);
+    default: return ((const float *)data)[i];
+    }
+}
+
+static void set(lks_dtype_t dtype, void *data, int64_t i, float x)
+{
+    switch (dtype) {
+    case LKS_DTYPE_F16: ((uint16_t *)data)[i] = lks_f32_to_f16(x); break;
+    case LKS_DTYPE_BF16: ((uint16_t *)data)[i] = lks_f32_to_bf16(x); break;
+    default: ((float *)data)[i] = x; break;
+    }
+}
+
+/* Between -1 and 1, with all bits of a float: sums of them depend on their order. */
+static float mixed(int a, int b, int c, int64_t i)
+{
+    unsigned word = (unsigned)(a * 7919 + b * 104729 + c * 1299721) + (unsigned)i * 31u;
+    word = (word ^ word >> 15) * 2654435761u;
+    word = (word ^ word >> 13) * 2246822519u;
+    return (float)(word ^ word >> 16) * 0x1p-31f - 1;
+}
+
+static model_t *model_create(const plan_t *plan, int rank)
+{
+    model_t *model = calloc(1, sizeof *model);
+    for (int p = 0; p < PARAMS; p++) {
+        lks_dtype_t dtype = p == STATS ? LKS_DTYPE_F32 : plan->dtype;
+        model->params[p] =
+            (lks_replica_param_t){.name = shapes[p].name,
+                                  .kind = p == STATS ? LKS_PARAM_BUFFER : LKS_PARAM_WEIGHT,
+                                  .dtype = dtype,
+                                  .ndim = shapes[p].ndim,
+                                  .shape = shapes[p].shape,
+                                  .value = model->value[p]};
+        for (int64_t i = 0; i < shapes[p].count; i++) {
+            set(dtype, model->value[p], i, mixed(99, rank, p, i));
+        }
+    }
+    return model;
+}
+
+/* --- steps -------------------------------------------------------------------------------------- */
+
+/* Who uses the parameter that is not always used: in some steps one rank, in one nobody. */
+static bool uses_rare(const plan_t *plan, int step, int rank)
+{
+    return !plan->options.find_unused || (step % 3 < 2 && rank % 2 == step % 2);
+}
+
+static lks_status_t backward(lks_replica_t *replica, const plan_t *plan, model_t *model, int step)
+{
+    float scale = (float)lks_replica_loss_scale(replica);
+    bool bad = step == plan->bad_step && replica->rank == replica->world_size - 1;
+    for (int p = PARAMS; p-- > 0;) {
+        if (p == STATS || (p == RARE && !uses_rare(plan, step, replica->rank))) {
+            continue;
+        }
+        void *grad = lks_replica_grad(replica, (size_t)p);
+        for (int64_t i = 0; i < shapes[p].count; i++) {
+            float x = 0.1f * get(plan->dtype, model->value[p], i);
+            set(plan->dtype, grad, i, scale * (x + mixed(step, replica->rank, p, i)));
+        }
+        if (bad) {
+            set(plan->dtype, grad, 0, INFINITY);
+        }
+        LKS_TRY(lks_replica_grad_ready(replica, (size_t)p));
+    }
+    return LKS_OK;
+}
+
+static lks_status_t update_by_hand(lks_replica_t *replica, const plan_t *plan, model_t *model)
+{
+    if (plan->own_clip > 0) {
+        LKS_TRY(lks_replica_clip_norm(replica, plan->own_clip, NULL));
+    }
+    for (int p = 0; p < PARAMS; p++) {
+        const float *grad = lks_replica_grad(replica, (size_t)p);
+        for (int64_t i = 0; i < shapes[p].count && p != STATS; i++) {
+            model->value[p][i] -= 0.1f * grad[i];
+        }
+    }
+    return LKS_OK;
+}
+
+static lks_status_t take_step(lks_replica_t *replica, const plan_t *plan, model_t *model, int step)
+{
+    bool sync = step % (plan->micro + 1) == plan->micro;
+    lks_replica_set_sync(replica, sync);
+    LKS_TRY(lks_replica_begin(replica));
+    for (int64_t i = 0; i < shapes[STATS].count; i++) {
+        model->value[STATS][i] =
+            0.5f * model->value[STATS][i] + mixed(step, replica->rank, STATS, i);
+    }
+    LKS_TRY(backward(replica, plan, model, step));
+    if (!plan->own_update) {
+        return lks_replica_step(replica);
+    }
+    LKS_TRY(lks_replica_finish(replica));
+    return sync ? update_by_hand(replica, plan, model) : LKS_OK;
+}
+
+static lks_status_t take_steps(lks_replica_t *replica, const plan_t *plan, model_t *model)
+{
+    static const int uneven[RANKS_MAX] = {6, 3, 9, 1};
+    int inputs = plan->joins ? uneven[replica->rank] : STEPS;
+    if (plan->joins) {
+        LKS_TRY(lks_replica_join_begin(replica, &plan->join));
+    }
+    for (int step = 0; step < inputs * (plan->micro + 1); step++) {
+        LKS_TRY(take_step(replica, plan, model, step));
+    }
+    return plan->joins ? lks_replica_join_end(replica) : LKS_OK;
+}
+
+/* --- what came out ------------------------------------------------------------------------------ */
+
+typedef struct outcome {
+    uint64_t same; /* on every rank: parameters, norm, loss scale */
+    uint64_t own;  /* buffers */
+} outcome_t;
+
+static outcome_t outcome_of(const lks_replica_t *replica, const model_t *model)
+{
+    float norm = (float)lks_replica_grad_norm(replica); /* of ranks' parts, added in any order */
+    int64_t skipped = lks_replica_skipped_steps(replica);
+    double scale = lks_replica_loss_scale(replica);
+    outcome_t outcome = {LKS_FNV_START, LKS_FNV_START};
+    outcome.same = lks_fnv(outcome.same, &skipped, sizeof skipped);
+    outcome.same = lks_fnv(outcome.same, &scale, sizeof scale);
+    outcome.same = lks_fnv(outcome.same, &norm, isnan(norm) ? 0 : sizeof norm);
+    for (int p = 0; p < PARAMS; p++) {
+        size_t nbytes = (size_t)shapes[p].count * lks_dtype_size(model->params[p].dtype);
+        uint64_t *digest = p == STATS ? &outcome.own : &outcome.same;
+        *digest = lks_fnv(*digest, model->value[p], nbytes);
+    }
+    return outcome;
+}
+
+static lks_status_t tell(lks_comm_t *comm, const char *name, outcome_t mine)
+{
+    outcome_t all[RANKS_MAX];
+    int ranks = lks_comm_world_size(comm);
+    LKS_TRY(lks_comm_all_gather(comm, &mine, all, sizeof mine, LKS_DTYPE_U8, NULL));
+    for (int rank = 1; rank < ranks; rank++) {
+        RANK_CHECK(all[rank].same == all[0].same, "%s: ranks 0 and %d differ", name, rank);
+    }
+    if (lks_comm_rank(comm) == 0) {
+        (void)printf("%s %016" PRIx64 "\n", name,
+                     lks_fnv(LKS_FNV_START, all, (size_t)ranks * sizeof *all));
+    }
+    return LKS_OK;
+}
+
+static lks_status_t train(lks_comm_t *comm, const char *name, const plan_t *plan)
+{
+    lks_replica_t *replica = NULL;
+    model_t *model = model_create(plan, lks_comm_rank(comm));
+    lks_status_t status;
+    LKS_GOTO(lks_replica_create(comm, model->params, PARAMS, &plan->options, &replica), free_all);
+    LKS_GOTO(take_steps(replica, plan, model), free_all);
+    status = tell(comm, name, outcome_of(replica, model));
+free_all:
+    lks_replica_destroy(replica);
+    free(model);
+    return status;
+}
+
+/* --- features ----------------------------------------------------------------------------------- */
+
+static void plain(plan_t *plan)
+{
+    (void)plan;
+}
+
+static void sgd(plan_t *plan)
+{
+    plan->optim = lks_optim_config_default(LKS_OPTIM_SGD);
+    plan->optim.momentum = 0.9;
+}
+
+static void own_update(plan_t *plan)
+{
+    plan->own_update = true;
+}
+
+static void own_clip(plan_t *plan)
+{
+    own_update(plan);
+    plan->own_clip = 3;
+}
+
+static void hook_fp16(plan_t *plan)
+{
+    plan->options.hook.kind = LKS_COMM_HOOK_FP16;
+}
+
+static void hook_bf16(plan_t *plan)
+{
+    plan->options.hook.kind = LKS_COMM_HOOK_BF16;
+}
+
+static void power_sgd(plan_t *plan)
+{
+    plan->power_sgd.start_iter = 2;
+    plan->power_sgd.matrix_approximation_rank = 2;
+    plan->options.hook.kind = LKS_COMM_HOOK_POWER_SGD;
+}
+
+/* The mean of what ranks have, the higher ones more; then a parameter's gradient is at most 1 long. */
+static lks_status_t run_own_hook(void *context, lks_comm_t *comm, const lks_grad_bucket_t *bucket)
+{
+    float *data = bucket->data;
+    (void)context;
+    for (size_t i = 0; i < bucket->count; i++) {
+        data[i] *= (float)(1 + lks_comm_rank(comm)) / (float)bucket->divisor;
+    }
+    LKS_TRY(lks_comm_all_reduce(comm, data, data, bucket->count, LKS_DTYPE_F32, LKS_REDUCE_SUM,
+                                NULL));
+    for (size_t p = 0; p < bucket->param_count; p++) {
+        double square = 0;
+        float *grad = data + bucket->params[p].first;
+        for (size_t i = 0; i < bucket->params[p].count; i++) {
+            square += (double)grad[i] * (double)grad[i];
+        }
+        for (size_t i = 0; i < bucket->params[p].count && square > 1; i++) {
+            grad[i] /= (float)sqrt(square);
+        }
+    }
+    return LKS_OK;
+}
+
+static void own_hook(plan_t *plan)
+{
+    plan->options.hook = (lks_comm_hook_t){.kind = LKS_COMM_HOOK_OWN, .run = run_own_hook};
+}
+
+static void join(plan_t *plan)
+{
+    plan->joins = true;
+}
+
+static void join_divided_by_active(plan_t *plan)
+{
+    join(plan);
+    plan->join.divide_by_initial_world_size = false;
+}
+
+static void join_hook_bf16(plan_t *plan)
+{
+    join_divided_by_active(plan);
+    hook_bf16(plan);
+}
+
+static void join_power_sgd(plan_t *plan)
+{
+    join(plan);
+    power_sgd(plan);
+}
+
+static void join_own_update(plan_t *plan)
+{
+    join(plan);
+    own_clip(plan);
+}
+
+static void no_sync(plan_t *plan)
+{
+    plan->micro = 2;
+}
+
+static void join_no_sync(plan_t *plan)
+{
+    join(plan);
+    no_sync(plan);
+}
+
+static void find_unused(plan_t *plan)
+{
+    plan->options.find_unused = true;
+}
+
+static void join_find_unused(plan_t *plan)
+{
+    join(plan);
+    find_unused(plan);
+}
+
+static void static_graph(plan_t *plan)
+{
+    plan->options.static_graph = true;
+}
+
+static void clip_norm(plan_t *plan)
+{
+    plan->options.clip_norm = 3;
+}
+
+static void clip_value(plan_t *plan)
+{
+    plan->options.clip_value = 0.2;
+    plan->options.measure_norm = true;
+}
+
+static void buffers_averaged(plan_t *plan)
+{
+    plan->options.buffers = LKS_BUFFERS_AVERAGE;
+}
+
+static void bfloat16(plan_t *plan)
+{
+    plan->dtype = LKS_DTYPE_BF16;
+}
+
+static void scaler(plan_t *plan)
+{
+    plan->dtype = LKS_DTYPE_F16;
+    plan->scaler.scale = 1024;
+    plan->scaler.growth_interval = 2;
+    plan->options.grad_scaler = &plan->scaler;
+    plan->bad_step = 3;
+}
+
+static void scaler_clip_hook_bf16(plan_t *plan)
+{
+    scaler(plan);
+    clip_norm(plan);
+    hook_bf16(plan);
+}
+
+#define FEATURE(name) {#name, name}
+static const struct feature {
+    const char *name;
+    void (*ask)(plan_t *plan); /* for what differs from the plain way */
+} features[] = {
+    FEATURE(plain),
+    FEATURE(sgd),
+    FEATURE(own_update),
+    FEATURE(own_clip),
+    FEATURE(hook_fp16),
+    FEATURE(hook_bf16),
+    FEATURE(power_sgd),
+    FEATURE(own_hook),
+    FEATURE(join),
+    FEATURE(join_divided_by_active),
+    FEATURE(join_hook_bf16),
+    FEATURE(join_power_sgd),
+    FEATURE(join_own_update),
+    FEATURE(join_no_sync),
+    FEATURE(join_find_unused),
+    FEATURE(no_sync),
+    FEATURE(find_unused),
+    FEATURE(static_graph),
+    FEATURE(clip_norm),
+    FEATURE(clip_value),
+    FEATURE(buffers_averaged),
+    FEATURE(bfloat16),
+    FEATURE(scaler),
+    FEATURE(scaler_clip_hook_bf16),
+};
+
+static lks_status_t train_with(lks_comm_t *comm, const struct feature *feature)
+{
+    plan_t plan = {.options = lks_replica_options_default(),
+                   .optim = lks_optim_config_default(LKS_OPTIM_ADAM),
+                   .dtype = LKS_DTYPE_F32,
+                   .power_sgd = lks_power_sgd_config_default(),
+                   .scaler = lks_grad_scaler_default(),
+                   .join = lks_join_options_default(),
+                   .bad_step = -1};
+    plan.options.bucket_bytes = plan.options.first_bucket_bytes = 5000;
+    plan.options.hook.power_sgd = &plan.power_sgd;
+    feature->ask(&plan);
+    plan.options.optim = plan.own_update ? NULL : &plan.optim;
+    return train(comm, feature->name, &plan);
+}
+
+/* --- batch normalization's part ----------------------------------------------------------------- */
+
+static lks_status_t moments(lks_comm_t *comm)
+{
+    enum { CHANNELS = 9 };
+    int rank = lks_comm_rank(comm);
+    int64_t count = 5 + rank % 3;
+    struct {
+        float mean[CHANNELS], var[CHANNELS], sum_dy[CHANNELS], sum_dy_xmu[CHANNELS];
+    } of;
+    for (int c = 0; c < CHANNELS; c++) {
+        of.mean[c] = mixed(1, rank, 0, c);
+        of.var[c] = 1 + mixed(2, rank, 0, c);
+        of.sum_dy[c] = mixed(3, rank, 0, c);
+        of.sum_dy_xmu[c] = mixed(4, rank, 0, c);
+    }
+    LKS_TRY(lks_comm_moments(comm, CHANNELS, &count, of.mean, of.var));
+    LKS_TRY(lks_comm_moments_backward(comm, CHANNELS, of.sum_dy, of.sum_dy_xmu));
+    uint64_t digest = lks_fnv(LKS_FNV_START, &of, sizeof of);
+    return tell(comm, "moments", (outcome_t){lks_fnv(digest, &count, sizeof count), 0});
+}
+
+static lks_status_t run_rank(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
+        LKS_TRY(train_with(comm, &features[i]));
+    }
+    return moments(comm);
+}
+
+int main(int argc, char **argv)
+{
+    int count = argc == 3 ? atoi(argv[2]) : 0;
+    if (count < 1 || count > RANKS_MAX) {
+        (void)fprintf(stderr, "usage: replica_job threads|mpi RANKS\n");
+        return 2;
+    }
+    lks_comm_t *comms[RANKS_MAX];
+    lks_comm_config_t config = lks_comm_config_default();
+    config.timeout = 60;
+    bool threads = strcmp(argv[1], "threads") == 0;
+    lks_status_t status = threads ? lks_comm_create_local(count, &config, comms)
+                                  : lks_comm_create_mpi(count, &config, comms);
+    if (status != LKS_OK) {
+        (void)fprintf(stderr, "replica_job: %s\n", lks_last_error()->message);
+        return 1;
+    }
+    return run_process(count, comms, run_rank, NULL);
+}

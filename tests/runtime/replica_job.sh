@@ -1,0 +1,29 @@
+#!/bin/sh
+# replica_job.sh openmpi|mpich REPLICA_JOB - the same ranks as threads, as processes, and as both: every feature of replicas
+# ends with the same bits.
+set -u
+mpi=$1 job=$2
+launcher=mpirun.$mpi
+command -v "$launcher" >/dev/null || { echo "skipped: there is no $launcher"; exit 77; }
+folder=$(mktemp -d) red=0
+trap 'rm -rf "$folder"' EXIT
+case $mpi in
+    openmpi) options="--allow-run-as-root --oversubscribe --bind-to none" ;;
+    *) options= ;;
+esac
+
+# same PROCESSES RANKS - ranks of each process
+same() {
+    processes=$1 ranks=$2 all=$(($1 * $2))
+    timeout 60 "$job" threads $all >"$folder/threads" 2>&1 || red=1
+    # shellcheck disable=SC2086 # options are words
+    timeout -k 1 60 "$launcher" $options -np "$processes" "$job" mpi "$ranks" >"$folder/processes" 2>&1 || red=1
+    diff "$folder/threads" "$folder/processes" && return
+    echo "$mpi: $all threads and $processes processes of $ranks differ"
+    red=1
+}
+
+same 2 1
+same 2 2
+same 4 1
+exit $red
