@@ -6,16 +6,16 @@
  * code 1 and a sentence if ranks ended with different numbers. */
 #include "collectives/process.h"
 #include "core/fnv.h"
+#include "runtime/replica_plans.h"
 
-#include <lockstep/moments.h>
-#include <lockstep/replica.h>
 #include <inttypes.h>
+#include <lockstep/moments.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PARAMS = 6, MOST = 1600, STATS = 3, RARE = 4, STEPS = 6 };
+enum { PARAMS = 6, MOST = 120000, STATS = 3, RARE = 4, STEPS = 6 };
 
 static const struct {
     const char *name;
@@ -23,21 +23,8 @@ static const struct {
     int64_t shape[3], count;
 } shapes[PARAMS] = {
     {"matrix", 2, {40, 30}, 1200}, {"cube", 3, {7, 3, 11}, 231}, {"number", 0, {0}, 1},
-    {"stats", 1, {5}, 5},          {"rare", 1, {129}, 129},      {"square", 2, {40, 40}, 1600},
+    {"stats", 1, {5}, 5},          {"rare", 1, {129}, 129},      {"large", 2, {300, 400}, MOST},
 };
-
-typedef struct plan {
-    lks_replica_options_t options;
-    lks_optim_config_t optim;
-    lks_dtype_t dtype; /* of the parameters */
-    lks_power_sgd_config_t power_sgd;
-    lks_grad_scaler_t scaler;
-    lks_join_options_t join;
-    bool own_update, joins;
-    double own_clip; /* largest norm, of the caller's own update; 0: none */
-    int micro;       /* steps without synchronization before each one with it */
-    int bad_step;    /* in which the last rank has an infinite gradient */
-} plan_t;
 
 typedef struct model {
     float value[PARAMS][MOST]; /* memory for any dtype */
@@ -204,227 +191,18 @@ static lks_status_t tell(lks_comm_t *comm, const char *name, outcome_t mine)
     return LKS_OK;
 }
 
-static lks_status_t train(lks_comm_t *comm, const char *name, const plan_t *plan)
+static lks_status_t train(lks_comm_t *comm, const plan_t *plan)
 {
     lks_replica_t *replica = NULL;
     model_t *model = model_create(plan, lks_comm_rank(comm));
     lks_status_t status;
     LKS_GOTO(lks_replica_create(comm, model->params, PARAMS, &plan->options, &replica), free_all);
     LKS_GOTO(take_steps(replica, plan, model), free_all);
-    status = tell(comm, name, outcome_of(replica, model));
+    status = tell(comm, plan->name, outcome_of(replica, model));
 free_all:
     lks_replica_destroy(replica);
     free(model);
     return status;
-}
-
-/* --- features ----------------------------------------------------------------------------------- */
-
-static void plain(plan_t *plan)
-{
-    (void)plan;
-}
-
-static void sgd(plan_t *plan)
-{
-    plan->optim = lks_optim_config_default(LKS_OPTIM_SGD);
-    plan->optim.momentum = 0.9;
-}
-
-static void own_update(plan_t *plan)
-{
-    plan->own_update = true;
-}
-
-static void own_clip(plan_t *plan)
-{
-    own_update(plan);
-    plan->own_clip = 3;
-}
-
-static void hook_fp16(plan_t *plan)
-{
-    plan->options.hook.kind = LKS_COMM_HOOK_FP16;
-}
-
-static void hook_bf16(plan_t *plan)
-{
-    plan->options.hook.kind = LKS_COMM_HOOK_BF16;
-}
-
-static void power_sgd(plan_t *plan)
-{
-    plan->power_sgd.start_iter = 2;
-    plan->power_sgd.matrix_approximation_rank = 2;
-    plan->options.hook.kind = LKS_COMM_HOOK_POWER_SGD;
-}
-
-/* The mean of what ranks have, the higher ones more; then a parameter's gradient is at most 1 long. */
-static lks_status_t run_own_hook(void *context, lks_comm_t *comm, const lks_grad_bucket_t *bucket)
-{
-    float *data = bucket->data;
-    (void)context;
-    for (size_t i = 0; i < bucket->count; i++) {
-        data[i] *= (float)(1 + lks_comm_rank(comm)) / (float)bucket->divisor;
-    }
-    LKS_TRY(lks_comm_all_reduce(comm, data, data, bucket->count, LKS_DTYPE_F32, LKS_REDUCE_SUM,
-                                NULL));
-    for (size_t p = 0; p < bucket->param_count; p++) {
-        double square = 0;
-        float *grad = data + bucket->params[p].first;
-        for (size_t i = 0; i < bucket->params[p].count; i++) {
-            square += (double)grad[i] * (double)grad[i];
-        }
-        for (size_t i = 0; i < bucket->params[p].count && square > 1; i++) {
-            grad[i] /= (float)sqrt(square);
-        }
-    }
-    return LKS_OK;
-}
-
-static void own_hook(plan_t *plan)
-{
-    plan->options.hook = (lks_comm_hook_t){.kind = LKS_COMM_HOOK_OWN, .run = run_own_hook};
-}
-
-static void join(plan_t *plan)
-{
-    plan->joins = true;
-}
-
-static void join_divided_by_active(plan_t *plan)
-{
-    join(plan);
-    plan->join.divide_by_initial_world_size = false;
-}
-
-static void join_hook_bf16(plan_t *plan)
-{
-    join_divided_by_active(plan);
-    hook_bf16(plan);
-}
-
-static void join_power_sgd(plan_t *plan)
-{
-    join(plan);
-    power_sgd(plan);
-}
-
-static void join_own_update(plan_t *plan)
-{
-    join(plan);
-    own_clip(plan);
-}
-
-static void no_sync(plan_t *plan)
-{
-    plan->micro = 2;
-}
-
-static void join_no_sync(plan_t *plan)
-{
-    join(plan);
-    no_sync(plan);
-}
-
-static void find_unused(plan_t *plan)
-{
-    plan->options.find_unused = true;
-}
-
-static void join_find_unused(plan_t *plan)
-{
-    join(plan);
-    find_unused(plan);
-}
-
-static void static_graph(plan_t *plan)
-{
-    plan->options.static_graph = true;
-}
-
-static void clip_norm(plan_t *plan)
-{
-    plan->options.clip_norm = 3;
-}
-
-static void clip_value(plan_t *plan)
-{
-    plan->options.clip_value = 0.2;
-    plan->options.measure_norm = true;
-}
-
-static void buffers_averaged(plan_t *plan)
-{
-    plan->options.buffers = LKS_BUFFERS_AVERAGE;
-}
-
-static void bfloat16(plan_t *plan)
-{
-    plan->dtype = LKS_DTYPE_BF16;
-}
-
-static void scaler(plan_t *plan)
-{
-    plan->dtype = LKS_DTYPE_F16;
-    plan->scaler.scale = 1024;
-    plan->scaler.growth_interval = 2;
-    plan->options.grad_scaler = &plan->scaler;
-    plan->bad_step = 3;
-}
-
-static void scaler_clip_hook_bf16(plan_t *plan)
-{
-    scaler(plan);
-    clip_norm(plan);
-    hook_bf16(plan);
-}
-
-#define FEATURE(name) {#name, name}
-static const struct feature {
-    const char *name;
-    void (*ask)(plan_t *plan); /* for what differs from the plain way */
-} features[] = {
-    FEATURE(plain),
-    FEATURE(sgd),
-    FEATURE(own_update),
-    FEATURE(own_clip),
-    FEATURE(hook_fp16),
-    FEATURE(hook_bf16),
-    FEATURE(power_sgd),
-    FEATURE(own_hook),
-    FEATURE(join),
-    FEATURE(join_divided_by_active),
-    FEATURE(join_hook_bf16),
-    FEATURE(join_power_sgd),
-    FEATURE(join_own_update),
-    FEATURE(join_no_sync),
-    FEATURE(join_find_unused),
-    FEATURE(no_sync),
-    FEATURE(find_unused),
-    FEATURE(static_graph),
-    FEATURE(clip_norm),
-    FEATURE(clip_value),
-    FEATURE(buffers_averaged),
-    FEATURE(bfloat16),
-    FEATURE(scaler),
-    FEATURE(scaler_clip_hook_bf16),
-};
-
-static lks_status_t train_with(lks_comm_t *comm, const struct feature *feature)
-{
-    plan_t plan = {.options = lks_replica_options_default(),
-                   .optim = lks_optim_config_default(LKS_OPTIM_ADAM),
-                   .dtype = LKS_DTYPE_F32,
-                   .power_sgd = lks_power_sgd_config_default(),
-                   .scaler = lks_grad_scaler_default(),
-                   .join = lks_join_options_default(),
-                   .bad_step = -1};
-    plan.options.bucket_bytes = plan.options.first_bucket_bytes = 5000;
-    plan.options.hook.power_sgd = &plan.power_sgd;
-    feature->ask(&plan);
-    plan.options.optim = plan.own_update ? NULL : &plan.optim;
-    return train(comm, feature->name, &plan);
 }
 
 /* --- batch normalization's part ----------------------------------------------------------------- */
@@ -452,8 +230,9 @@ static lks_status_t moments(lks_comm_t *comm)
 static lks_status_t run_rank(lks_comm_t *comm, void *context)
 {
     (void)context;
-    for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
-        LKS_TRY(train_with(comm, &features[i]));
+    plan_t plan;
+    for (size_t i = 0; plan_of(i, &plan); i++) {
+        LKS_TRY(train(comm, &plan));
     }
     return moments(comm);
 }
