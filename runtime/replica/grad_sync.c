@@ -192,7 +192,6 @@ static lks_status_t exchange_used(lks_grad_sync_t *sync)
             param->dead = !used[i];
         }
         param->used = used[i];
-        param->skipped += !used[i];
     }
     return LKS_OK;
 }

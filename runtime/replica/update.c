@@ -169,6 +169,9 @@ static void sweep_part(void *job, size_t index, size_t threads)
 
 lks_status_t lks_grad_sync_update(lks_grad_sync_t *sync)
 {
+    for (size_t i = 0; i < sync->param_count && sync->finding; i++) {
+        sync->params[i].skipped += !sync->params[i].used;
+    }
     lks_optim_begin(sync->replica->optim, &sync->update);
     for (size_t b = 0; b < sync->bucket_count; b++) {
         sweep_t sweep = {sync, b};

@@ -50,8 +50,8 @@ static lks_status_t run_own_hook(void *context, lks_comm_t *comm, const lks_grad
     for (size_t i = 0; i < bucket->count; i++) {
         data[i] *= (float)(1 + lks_comm_rank(comm)) / (float)bucket->divisor;
     }
-    LKS_TRY(lks_comm_all_reduce(comm, data, data, bucket->count, LKS_DTYPE_F32, LKS_REDUCE_SUM,
-                                NULL));
+    LKS_TRY(
+        lks_comm_all_reduce(comm, data, data, bucket->count, LKS_DTYPE_F32, LKS_REDUCE_SUM, NULL));
     for (size_t p = 0; p < bucket->param_count; p++) {
         double square = 0;
         float *grad = data + bucket->params[p].first;
@@ -163,7 +163,10 @@ static void scaler_clip_hook_bf16(plan_t *plan)
     hook_bf16(plan);
 }
 
-#define FEATURE(name) {#name, name}
+#define FEATURE(name)                                                                              \
+    {                                                                                              \
+#name, name                                                                                \
+    }
 static const struct feature {
     const char *name;
     void (*ask)(plan_t *plan); /* for what differs from the plain way */
