@@ -70,7 +70,7 @@ typedef struct lks_replica_options {
     lks_buffer_mode_t buffers; /**< BROADCAST */
     /** Parameters without a gradient in a step are an error that names them; if set, they count as zero instead, and those
      *  that no rank used are not updated: they keep value and state, and their count of steps stays behind (for Adam's
-     *  bias correction; a checkpoint has one count for all). Waits for all buckets before the update. false */
+     *  bias correction; a checkpoint has one count for all). A caller who updates asks lks_replica_used. Waits for all buckets before the update. false */
     bool find_unused;
     /** The same parameters get gradients in every step: which ones are unused is found out in the first, also without
      *  find_unused. false */
@@ -127,6 +127,12 @@ LKS_API void *lks_replica_grad(lks_replica_t *replica, size_t param);
 /** The gradient of `param` is complete on this rank. Reduces what all ranks have by now; does not wait.
  *  Errors: INVALID_ARG (twice in a step, no such parameter, a buffer), ABORTED. */
 LKS_API LKS_NODISCARD lks_status_t lks_replica_grad_ready(lks_replica_t *replica, size_t param);
+
+/** Whether any rank had a gradient for `param` in the last step that synchronized, those before it that only accumulated
+ *  included; the same on every rank. With find_unused or static_graph, an update of the caller's own leaves the others
+ *  alone: their gradients are zeros, and momentum or weight decay would move them. False for a buffer and before the first
+ *  such step. */
+LKS_API bool lks_replica_used(const lks_replica_t *replica, size_t param);
 
 /** Off: the next steps only accumulate gradients (no_sync in PyTorch); lks_replica_step and finish then exchange and
  *  update nothing. On again: the next step adds what was accumulated. All ranks alike. */

@@ -127,6 +127,12 @@ lks_status_t lks_grad_sync_ready_hook(void *sync, size_t param)
     return lks_replica_grad_ready(((lks_grad_sync_t *)sync)->replica, param);
 }
 
+bool lks_replica_used(const lks_replica_t *replica, size_t index)
+{
+    const lks_grad_sync_t *sync = replica->sync;
+    return index < sync->param_count && sync->params[index].used;
+}
+
 /* --- the end of backward ------------------------------------------------------------------------ */
 
 static size_t missing(const lks_grad_sync_t *sync)
@@ -211,7 +217,10 @@ lks_status_t lks_grad_sync_finish(lks_grad_sync_t *sync)
     LKS_TRY(fill_missing(sync));
     LKS_TRY(lks_exchange_finish(sync->exchange));
     if (sync->finding) {
-        LKS_TRY(exchange_used(sync));
+        return exchange_used(sync);
+    }
+    for (size_t i = 0; i < sync->param_count; i++) {
+        sync->params[i].used = sync->params[i].kind == LKS_PARAM_WEIGHT && !sync->params[i].dead;
     }
     return LKS_OK;
 }

@@ -246,6 +246,11 @@ class FindUnusedAdam(Unused):
 
 
 @FEATURES
+class FindUnusedOwnUpdate(FindUnusedMomentumAndDecay):
+    own_update = True
+
+
+@FEATURES
 class FindUnusedClipped(Unused):
     clip_norm = 0.3
 
@@ -291,6 +296,12 @@ class StaticUnused(Unused):
 @FEATURES
 class StaticGraphWithUnused(StaticUnused):
     options = dict(find_unused=True, static_graph=True)
+
+
+@FEATURES
+class StaticGraphWithUnusedOwnUpdate(StaticGraphWithUnused):
+    own_update = True
+    optim = ("AdamW", dict(lr=0.01))
 
 
 @FEATURES

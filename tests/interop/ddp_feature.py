@@ -255,7 +255,7 @@ class Feature:
     def own_step(self, replica, optimizer):
         notes = {"norm": torch.tensor(replica.clip_norm(self.clip_norm))} if self.clip_norm else {}
         for i, p in enumerate(replica.parameters):
-            p.grad = replica.grad(i)
+            p.grad = replica.grad(i) if replica.used(i) else None
         optimizer.step()
         return notes
 

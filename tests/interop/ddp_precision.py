@@ -9,7 +9,7 @@ import torch
 import torch.nn as nn
 
 from ddp_exchange import UnevenBatchesOneBatch
-from ddp_feature import FEATURES, STEPS, TINY, Cast, Feature, Mlp, Normed, seeded
+from ddp_feature import FEATURES, STEPS, TINY, Cast, Feature, Mlp, Normed, Parts, seeded
 
 # --- 16 bits with masters ---------------------------------------------------------------------------------------------
 
@@ -34,8 +34,12 @@ class Masters(Feature):
         for step in range(STEPS):
             grads = [self.grads_of(rank, model, step, world, scaler.scale) for rank in range(world)]
             for master, same in zip(masters, zip(*grads)):
-                master.grad = self.reduced(same).float() * scaler.inverse()
-            found_inf = not all(master.grad.isfinite().all() for master in masters)
+                used = [grad for grad in same if grad is not None]
+                master.grad = None
+                if used:
+                    same = [torch.zeros_like(used[0]) if grad is None else grad for grad in same]
+                    master.grad = self.reduced(same).float() * scaler.inverse()
+            found_inf = not all(m.grad.isfinite().all() for m in masters if m.grad is not None)
             notes = self.clip(masters)
             if not found_inf:
                 optimizer.step()
@@ -202,6 +206,20 @@ class GradScalerClipped(Scaler):
     settings = dict(scale=256, growth_interval=4)
     bad = {7: 0}
     clip_norm = 0.2
+
+
+@FEATURES
+class GradScalerFindUnused(Scaler):
+    """A step that is skipped counts for no parameter, used or not."""
+
+    make = Parts
+    options = dict(find_unused=True)
+    optim = ("Adam", dict(lr=0.01))
+    settings = dict(scale=512, growth_interval=5)
+    bad = {1: 0, 2: 1, 7: 0, 11: 1}
+
+    def forward(self, model, x, step, rank):
+        return model(x, {(step // 10 + rank) % 3, (step // 20) % 4})
 
 
 # --- batch normalization over all ranks -------------------------------------------------------------------------------

@@ -115,6 +115,7 @@ void lks_replica_destroy(lks_replica_t *)
 lks_status_t lks_replica_begin(lks_replica_t *)
 void *lks_replica_grad(lks_replica_t *, size_t)
 lks_status_t lks_replica_grad_ready(lks_replica_t *, size_t)
+bool lks_replica_used(const lks_replica_t *, size_t)
 void lks_replica_set_sync(lks_replica_t *, bool)
 lks_status_t lks_replica_finish(lks_replica_t *)
 lks_status_t lks_replica_step(lks_replica_t *)
@@ -330,6 +331,9 @@ class Replica:
         """The gradient in lockstep's memory, as a tensor."""
         p = self.parameters[i]
         return memory_as_tensor(self.grad_address(i), p.numel(), p.dtype).view(p.shape)
+
+    def used(self, i):
+        return lks.lks_replica_used(self._handle, i)
 
     def begin(self):
         lks.lks_replica_begin(self._handle)
