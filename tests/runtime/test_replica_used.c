@@ -9,7 +9,7 @@ enum { ALL, HIGH, NEVER, BUFFER, PARAMS }; /* who has a gradient: all ranks, the
 
 typedef struct plan {
     lks_replica_options_t options;
-    bool rests;   /* HIGH is used in even steps only */
+    bool rests;       /* HIGH is used in even steps only */
     bool accumulates; /* and only in steps that do not synchronize */
 } plan_t;
 

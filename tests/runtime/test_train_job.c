@@ -256,12 +256,13 @@ static void assert_same_file(const char *dir, const char *other, const char *nam
     free(b);
 }
 
-Test(train_job, saves_in_the_background_are_the_same_files)
+static void check_background(const char *precision)
 {
     curve_t now = {0}, later = {0};
     lks_train_result_t result;
     lks_train_config_t config = job(&now);
     config.devices = "host:2";
+    config.precision = precision;
     config.val_fraction = 0.2;
     config.save_every = 2;
     const char *dir = save_dir("now"), *other = save_dir("later");
@@ -279,6 +280,17 @@ Test(train_job, saves_in_the_background_are_the_same_files)
     }
     remove_dir(dir);
     remove_dir(other);
+}
+
+Test(train_job, saves_in_the_background_are_the_same_files)
+{
+    check_background("float32");
+}
+
+Test(train_job, with_masters_and_a_loss_scale_they_are_so_too)
+{
+    check_background("bfloat16");
+    check_background("float16");
 }
 
 /* A directory is in the way of the second file. */
