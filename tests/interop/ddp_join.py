@@ -5,6 +5,7 @@ import contextlib
 from torch.distributed.algorithms.join import Join
 
 from ddp_feature import FEATURES, STEPS, TINY, Feature, Normed, Parts
+from ddp_hooks import Bf16, HookOfTheCaller, PowerSgd
 
 
 class Uneven(Feature):
@@ -106,3 +107,26 @@ class JoinThrows(Uneven):
                 raise
         else:
             raise AssertionError("a rank is out of inputs, and no rank was told")
+
+
+@FEATURES
+class JoinHookBf16(Uneven, Bf16):
+    """Ranks without inputs run their hooks, on zeros."""
+
+    vars().update(TINY)
+
+
+@FEATURES
+class JoinHookOfTheCaller(Uneven, HookOfTheCaller):
+    pass
+
+
+@FEATURES
+class JoinPowerSgd(Uneven, PowerSgd):
+    """And what a rank has not sent when it runs out of inputs is sent later."""
+
+
+@FEATURES
+class JoinClipped(Uneven):
+    clip_norm = 0.3
+    optim = ("SGD", dict(lr=0.1, momentum=0.9))

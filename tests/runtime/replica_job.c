@@ -90,7 +90,7 @@ static bool uses_rare(const plan_t *plan, int step, int rank)
 static lks_status_t backward(lks_replica_t *replica, const plan_t *plan, model_t *model, int step)
 {
     float scale = (float)lks_replica_loss_scale(replica);
-    bool bad = step == plan->bad_step && replica->rank == replica->world_size - 1;
+    bool bad = step == plan->bad_step && replica->rank == 1;
     for (int p = PARAMS; p-- > 0;) {
         if (p == STATS || (p == RARE && !uses_rare(plan, step, replica->rank))) {
             continue;
@@ -198,6 +198,10 @@ static lks_status_t train(lks_comm_t *comm, const plan_t *plan)
     lks_status_t status;
     LKS_GOTO(lks_replica_create(comm, model->params, PARAMS, &plan->options, &replica), free_all);
     LKS_GOTO(take_steps(replica, plan, model), free_all);
+    if (plan->bad_step >= 0 && lks_replica_skipped_steps(replica) == 0) {
+        status = lks_fail(LKS_ERR_MISMATCH, "%s: no step was skipped", plan->name);
+        goto free_all;
+    }
     status = tell(comm, plan->name, outcome_of(replica, model));
 free_all:
     lks_replica_destroy(replica);

@@ -153,7 +153,7 @@ static void scaler(plan_t *plan)
     plan->scaler.scale = 1024;
     plan->scaler.growth_interval = 2;
     plan->options.grad_scaler = &plan->scaler;
-    plan->bad_step = 3;
+    plan->bad_step = 2;
 }
 
 static void scaler_clip_hook_bf16(plan_t *plan)
@@ -161,6 +161,12 @@ static void scaler_clip_hook_bf16(plan_t *plan)
     scaler(plan);
     clip_norm(plan);
     hook_bf16(plan);
+}
+
+static void join_scaler(plan_t *plan)
+{
+    join(plan);
+    scaler(plan);
 }
 
 #define FEATURE(name)                                                                              \
@@ -186,6 +192,7 @@ static const struct feature {
     FEATURE(join_own_update),
     FEATURE(join_no_sync),
     FEATURE(join_find_unused),
+    FEATURE(join_scaler),
     FEATURE(no_sync),
     FEATURE(find_unused),
     FEATURE(static_graph),

@@ -17,7 +17,7 @@ typedef struct plan {
     bool own_update, joins;
     double own_clip; /* largest norm, of the caller's own update; 0: none */
     int micro;       /* steps without synchronization before each one with it */
-    int bad_step;    /* in which the last rank has an infinite gradient */
+    int bad_step;    /* in which rank 1 has an infinite gradient; -1: none */
 } plan_t;
 
 /** The plan of feature `index`; what it points to is in it. False: there are no more. */
