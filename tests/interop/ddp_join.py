@@ -9,7 +9,7 @@ from ddp_hooks import Bf16, HookOfTheCaller, PowerSgd
 
 
 class Uneven(Feature):
-    """The rank in the middle, or the first of two, goes on for longest: after 20 steps it has a few more of its own."""
+    """25 and 21 steps; of three ranks 22, 24 and 20: the last one is out first."""
 
     join = {}
 
