@@ -2,6 +2,7 @@
 /* fabric.c - see fabric.h. MPI waits for processes that do not come for ever, and cannot be interrupted: what it does here it
  * does on a thread that is left behind if it takes too long. */
 #include "collectives/fabric.h"
+#include "collectives/launcher.h"
 #include "core/leaf.h"
 
 #include <sched.h>
@@ -14,36 +15,31 @@
 
 /* --- the library -------------------------------------------------------------------------------- */
 
-/* The library whose launcher started this process, "" if none did. */
-static const char *launcher(void)
+/* Processes that nothing joins must not do the same job side by side, and write the same files. */
+static lks_status_t not_joined(const lks_launcher_t *launcher)
 {
-    const char *asked = getenv("LOCKSTEP_MPI");
-    if (asked && *asked) {
-        return asked;
+    if (launcher->processes > 1) {
+        return lks_fail(LKS_ERR_UNSUPPORTED,
+                        "srun started %d processes that no MPI joins: give it --mpi=pmix (Open "
+                        "MPI) or --mpi=pmi2 "
+                        "(MPICH), or set LOCKSTEP_MPI=none if each is a job of its own",
+                        launcher->processes);
     }
-    if (getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK")) {
-        return "openmpi";
-    }
-    return getenv("PMI_RANK") || getenv("PMI_FD") ? "mpich" : "";
+    return lks_fail(LKS_ERR_UNSUPPORTED, "no mpirun, mpiexec or srun started this process");
 }
 
-bool lks_comm_is_launched(void)
+static lks_status_t open_mpi(const lks_launcher_t *launcher, const lks_mpi_table_t **out)
 {
-    return *launcher() != '\0';
-}
-
-static lks_status_t open_mpi(const lks_mpi_table_t **out)
-{
-    const char *name = launcher();
+    const char *name = launcher->mpi;
     char leaf[64], text[256];
     const void *table;
     bool threads;
     if (!*name) {
-        return lks_fail(LKS_ERR_UNSUPPORTED, "no mpirun, mpiexec or srun started this process");
+        return not_joined(launcher);
     }
     if (strcmp(name, "openmpi") != 0 && strcmp(name, "mpich") != 0) {
-        return lks_fail(LKS_ERR_INVALID_ARG, "LOCKSTEP_MPI is '%s'; it may be openmpi or mpich",
-                        name);
+        return lks_fail(LKS_ERR_INVALID_ARG,
+                        "LOCKSTEP_MPI is '%s'; it may be openmpi, mpich or none", name);
     }
     (void)snprintf(leaf, sizeof leaf, "mpi_%s", name);
     LKS_TRY(lks_leaf_open(leaf, LKS_MPI_TABLE_VERSION, &table));
@@ -135,9 +131,16 @@ static size_t chunk_bytes(int processes)
 
 static lks_status_t open_fabric(lks_fabric_t *fabric, int local_size, bool *own_cores)
 {
+    lks_launcher_t launcher = lks_launcher_get();
     int node, node_size;
-    LKS_TRY(open_mpi(&fabric->mpi));
+    LKS_TRY(open_mpi(&launcher, &fabric->mpi));
     LKS_TRY(mpi_result(fabric->mpi, fabric->mpi->world(&fabric->process, &fabric->process_count)));
+    if (fabric->process_count == 1 && launcher.processes > 1) {
+        return lks_fail(LKS_ERR_COMM,
+                        "%s does not see the %d processes that were started: another MPI's "
+                        "launcher started them",
+                        fabric->mpi->name, launcher.processes);
+    }
     LKS_TRY(mpi_result(fabric->mpi, fabric->mpi->node(&node, &node_size)));
     size_t processes = (size_t)fabric->process_count;
     fabric->processes = calloc(processes, sizeof *fabric->processes);

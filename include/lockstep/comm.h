@@ -55,15 +55,18 @@ LKS_API LKS_NODISCARD lks_status_t lks_comm_create_local(int world_size,
  *  into out[0..local_size). Called once by every process of the job; ranks are numbered across it, process by process, and
  *  processes may have different numbers of them. Threads of a process meet in memory, processes of a node in memory that
  *  they share, nodes by MPI messages (Open MPI or MPICH, whichever started the process; LOCKSTEP_MPI=openmpi|mpich says
- *  it where that cannot be seen). MPI is initialized with MPI_THREAD_MULTIPLE unless the program has done that, and
+ *  it where that cannot be seen). srun needs --mpi=pmix for Open MPI and --mpi=pmi2 for MPICH. MPI is initialized with MPI_THREAD_MULTIPLE unless the program has done that, and
  *  finalized with the last rank, unless the job was aborted.
  *  Errors: INVALID_ARG, UNSUPPORTED (no MPI started this process, or this build or machine lacks it), COMM (also: not all
- *  processes came within the timeout, or within 20 s if it is shorter; MPI is of no use then), IO (no memory to share), NO_MEMORY. */
+ *  processes came within the timeout, or within 20 s if it is shorter; MPI is of no use then; or MPI sees this process alone
+ *  where several were started), IO (no memory to share), NO_MEMORY. */
 LKS_API LKS_NODISCARD lks_status_t lks_comm_create_mpi(int local_size,
                                                        const lks_comm_config_t *config,
                                                        lks_comm_t **out);
 
-/** Whether this process is one of several that an MPI launcher started; looks at the environment alone. */
+/** Whether mpirun, mpiexec or srun started this process, alone or as one of several; looks at the environment alone. Also
+ *  true for several that srun started without an MPI, which cannot be one job: lks_comm_create_mpi says so. Never with
+ *  LOCKSTEP_MPI=none. */
 LKS_API bool lks_comm_is_launched(void);
 
 /** Gives this rank's communicator back. Does not wait for the others: what they have called with this rank

@@ -5,7 +5,6 @@
 #define LOCKSTEP_RUNTIME_TRAIN_JOB_H
 
 #include "core/strbuf.h"
-#include "runtime/launch/launch.h"
 #include "runtime/train/event_file.h"
 #include "runtime/train/profile.h"
 
@@ -42,7 +41,7 @@ typedef struct lks_feature_stats {
 typedef struct lks_replicas {
     lks_device_list_t *devices;
     lks_replica_group_t *group;
-    lks_launch_t launch;
+    int processes; /* of the job */
 } lks_replicas_t;
 
 typedef struct lks_job {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* replicas.c - what training and evaluation begin with alike: devices, replicas, a checkpoint's weights. */
+#include "collectives/backend.h"
+#include "runtime/launch/launch.h"
 #include "runtime/train/job.h"
 
 static lks_status_t build_model(void *context, lks_module_t **out)
@@ -28,9 +30,8 @@ static lks_status_t check_model(const char *description)
 lks_status_t lks_replicas_open(lks_replicas_t *replicas, const lks_replicas_config_t *config)
 {
     LKS_TRY(check_model(config->model));
-    replicas->launch = lks_launch_get();
     lks_device_config_t device = {.bind = config->bind};
-    lks_launch_share(&replicas->launch, &device.process, &device.processes);
+    lks_launch_share(&device.process, &device.processes);
     LKS_TRY(lks_device_list_open(config->devices, &device, &replicas->devices));
     lks_replicas_config_t copy = *config;
     lks_replica_config_t replica = {.build = build_model,
@@ -38,8 +39,10 @@ lks_status_t lks_replicas_open(lks_replicas_t *replicas, const lks_replicas_conf
                                     .options = config->options,
                                     .seed = config->seed,
                                     .timeout = config->timeout,
-                                    .processes = config->processes && replicas->launch.launched};
-    return lks_replica_group_create(replicas->devices, &replica, &replicas->group);
+                                    .processes = config->processes && lks_comm_is_launched()};
+    LKS_TRY(lks_replica_group_create(replicas->devices, &replica, &replicas->group));
+    replicas->processes = lks_replicas_first(replicas)->comm->processes;
+    return LKS_OK;
 }
 
 void lks_replicas_close(lks_replicas_t *replicas)

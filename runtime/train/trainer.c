@@ -75,8 +75,8 @@ static void notify_start(const lks_job_t *job)
     lks_strbuf_appendf(&text, "%s%s%s on %d %s", job->config->model, rounds ? " in " : "",
                        rounds ? job->config->precision : "", world_size,
                        world_size == 1 ? "device" : "devices");
-    if (job->replicas.launch.processes > 1) {
-        lks_strbuf_appendf(&text, " of %d processes, here", job->replicas.launch.processes);
+    if (job->replicas.processes > 1) {
+        lks_strbuf_appendf(&text, " of %d processes, here", job->replicas.processes);
     }
     lks_strbuf_append_str(&text, " (");
     for (size_t i = 0; i < count; i++) {
