@@ -5,9 +5,11 @@
 #define LOCKSTEP_COLLECTIVES_LAUNCHER_H
 
 typedef struct lks_launcher {
-    const char *mpi;      /* "openmpi", "mpich", or what LOCKSTEP_MPI says; "": none joins these processes */
-    int processes;        /* that were started together; 1 where that is not told, or LOCKSTEP_MPI is "none" */
-    int near, near_count; /* this one's place among those on this machine: 0 of 1 where that is not told */
+    const char
+        *mpi; /* "openmpi", "mpich", or what LOCKSTEP_MPI says; "": none joins these processes */
+    int processes; /* that were started together; 1 where that is not told, or LOCKSTEP_MPI is "none" */
+    int near,
+        near_count; /* this one's place among those on this machine: 0 of 1 where that is not told */
 } lks_launcher_t;
 
 lks_launcher_t lks_launcher_get(void);

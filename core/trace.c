@@ -121,6 +121,16 @@ const char *lks_trace_name(lks_trace_t *trace, const char *format, ...)
     return name ? name : "?";
 }
 
+int64_t lks_trace_origin(const lks_trace_t *trace)
+{
+    return trace->origin;
+}
+
+void lks_trace_set_label(lks_trace_t *trace, const char *text)
+{
+    (void)snprintf(trace->label, sizeof trace->label, "%s", text);
+}
+
 void lks_trace_set_origin(lks_trace_t *trace, int64_t ns)
 {
     trace->origin = ns;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* trace.h - timed spans of a job, as the trace that Perfetto (ui.perfetto.dev) and chrome://tracing show.
  * Life:    lks_trace_create -> lks_trace_row, once for each (rank, stream) -> spans -> lks_trace_append in every process
- *          -> lks_trace_join where the file is written -> lks_trace_destroy.
+ *          -> a file of all parts where it is written -> lks_trace_destroy.
  * Threads: a row is written by one thread at a time, without locks; lks_trace_row and lks_trace_name may be called by
  *          any thread; the rest when nobody records.
  * Cost:    without a trace there are no rows, and a NULL row costs a branch.
@@ -51,9 +51,13 @@ const char *lks_trace_name(lks_trace_t *trace, const char *format, ...) LKS_PRIN
 /** Nanoseconds of CLOCK_MONOTONIC. */
 int64_t lks_trace_now(void);
 
-/** What the file calls time 0; at first the moment of lks_trace_create. Processes that set it when they leave the same
- *  barrier have their parts on one time axis, whatever their clocks say. */
+/** What the file calls time 0; at first the moment of lks_trace_create. Parts have one time axis if it is the same moment
+ *  in each, whatever the clocks of their machines say. */
+int64_t lks_trace_origin(const lks_trace_t *trace);
 void lks_trace_set_origin(lks_trace_t *trace, int64_t ns);
+
+/** A text beside the names of its ranks, which is copied: of which process they are. */
+void lks_trace_set_label(lks_trace_t *trace, const char *text);
 
 /** lks_trace_span of a row that is not NULL. */
 void lks_trace_record(lks_trace_row_t *row, const char *name, int64_t start, int64_t end,
@@ -102,8 +106,9 @@ uint64_t lks_trace_dropped(const lks_trace_t *trace);
  *  to another process. Memory that runs out sticks to the buffer. */
 void lks_trace_append(const lks_trace_t *trace, lks_strbuf_t *part);
 
-/** Appends the file (the JSON object format) made of the parts of all processes; empty ones are passed over. Memory that ran out for a
- *  part, or does now, sticks to `file`. */
-void lks_trace_join(const lks_strbuf_t *parts, size_t count, lks_strbuf_t *file);
+/** The file, in the JSON object format: begin, the parts that are not empty with the text between them, end. */
+#define LKS_TRACE_FILE_BEGIN "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n"
+#define LKS_TRACE_FILE_BETWEEN ",\n"
+#define LKS_TRACE_FILE_END "\n]}\n"
 
 #endif

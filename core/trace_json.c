@@ -38,7 +38,7 @@ static void append_time(lks_strbuf_t *buf, const char *key, int64_t ns)
 static void begin_event(lks_strbuf_t *buf, const lks_trace_row_t *row, char phase, const char *name,
                         int64_t ns)
 {
-    lks_strbuf_append_str(buf, buf->length > 0 ? ",\n" : "");
+    lks_strbuf_append_str(buf, buf->length > 0 ? LKS_TRACE_FILE_BETWEEN : "");
     lks_strbuf_appendf(buf, "{\"ph\":\"%c\",\"pid\":%d,\"tid\":%d,\"name\":", phase, row->rank,
                        (int)row->stream + 1);
     append_string(buf, name);
@@ -69,14 +69,22 @@ static void append_span(lks_strbuf_t *buf, const lks_trace_row_t *row, const lks
     lks_strbuf_append_str(buf, first ? "}" : "}}");
 }
 
-static void append_row_names(lks_strbuf_t *buf, const lks_trace_row_t *row, bool first_of_rank)
+static void append_rank_names(lks_strbuf_t *buf, const lks_trace_row_t *row, const char *label)
 {
-    if (first_of_rank) {
-        begin_event(buf, row, 'M', "process_name", 0);
-        lks_strbuf_appendf(buf, ",\"args\":{\"name\":\"rank %d\"}}", row->rank);
-        begin_event(buf, row, 'M', "process_sort_index", 0);
-        lks_strbuf_appendf(buf, ",\"args\":{\"sort_index\":%d}}", row->rank);
+    begin_event(buf, row, 'M', "process_name", 0);
+    lks_strbuf_appendf(buf, ",\"args\":{\"name\":\"rank %d\"}}", row->rank);
+    begin_event(buf, row, 'M', "process_sort_index", 0);
+    lks_strbuf_appendf(buf, ",\"args\":{\"sort_index\":%d}}", row->rank);
+    if (*label) {
+        begin_event(buf, row, 'M', "process_labels", 0);
+        lks_strbuf_append_str(buf, ",\"args\":{\"labels\":");
+        append_string(buf, label);
+        lks_strbuf_append_str(buf, "}}");
     }
+}
+
+static void append_row_names(lks_strbuf_t *buf, const lks_trace_row_t *row)
+{
     begin_event(buf, row, 'M', "thread_name", 0);
     lks_strbuf_appendf(buf, ",\"args\":{\"name\":\"%s\"}}", stream_names[row->stream]);
     begin_event(buf, row, 'M', "thread_sort_index", 0);
@@ -97,8 +105,11 @@ void lks_trace_append(const lks_trace_t *trace, lks_strbuf_t *part)
 {
     int rank = -1;
     for (const lks_trace_row_t *row = trace->rows; row; row = row->next) {
-        append_row_names(part, row, row->rank != rank);
+        if (row->rank != rank) {
+            append_rank_names(part, row, trace->label);
+        }
         rank = row->rank;
+        append_row_names(part, row);
         for (const lks_trace_chunk_t *chunk = row->first; chunk; chunk = chunk->next) {
             for (size_t i = 0; i < chunk->count; i++) {
                 append_span(part, row, &chunk->spans[i], trace->origin);
@@ -106,19 +117,4 @@ void lks_trace_append(const lks_trace_t *trace, lks_strbuf_t *part)
         }
         append_dropped(part, row, trace->origin);
     }
-}
-
-void lks_trace_join(const lks_strbuf_t *parts, size_t count, lks_strbuf_t *file)
-{
-    const char *between = "";
-    lks_strbuf_append_str(file, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");
-    for (size_t i = 0; i < count; i++) {
-        if (parts[i].length > 0) {
-            lks_strbuf_append_str(file, between);
-            lks_strbuf_append(file, parts[i].data, parts[i].length);
-            between = ",\n";
-        }
-        file->failed |= parts[i].failed;
-    }
-    lks_strbuf_append_str(file, "\n]}\n");
 }

@@ -37,6 +37,7 @@ struct lks_trace_row {
 struct lks_trace {
     size_t spans_per_row;
     int64_t origin;
+    char label[128];       /* "": none */
     pthread_mutex_t lock;  /* of what follows */
     lks_trace_row_t *rows; /* by rank, then by stream */
     lks_arena_t names;

@@ -119,7 +119,7 @@ typedef struct lks_train_config {
      *  val/accuracy. NULL: none. A file that cannot be written ends the job with its sentence. */
     const char *tensorboard_dir;
     /** File for a trace of what every rank did when, for Perfetto or chrome://tracing; NULL: none. It is written when
-     *  the job ends, also when it fails. */
+     *  the job ends, with the ranks of all processes, their times on one axis; when it fails, with those of rank 0's. */
     const char *profile;
     lks_train_observer_t observer;
     void *observer_context;

@@ -149,14 +149,12 @@ static lks_status_t open_outputs(lks_job_t *job)
 {
     const lks_train_config_t *config = job->config;
     int64_t restart = config->resume ? job->start.global_step + 1 : 0;
-    if (!lks_replicas_speak(&job->replicas)) {
-        return LKS_OK;
-    }
-    if (config->save_dir) {
+    bool speaks = lks_replicas_speak(&job->replicas);
+    if (speaks && config->save_dir) {
         LKS_TRY(lks_output_dir_make(config->save_dir));
     }
-    LKS_TRY(lks_profile_open(&job->profile, config->profile));
-    if (!config->tensorboard_dir) {
+    LKS_TRY(lks_profile_open(&job->profile, config->profile, speaks));
+    if (!speaks || !config->tensorboard_dir) {
         return LKS_OK;
     }
     lks_status_t status = lks_event_file_open(config->tensorboard_dir, restart, &job->events);
@@ -198,6 +196,22 @@ static lks_status_t open_job(lks_job_t *job)
     return status;
 }
 
+static lks_status_t gather_profile(lks_replica_t *replica, void *context)
+{
+    lks_job_t *job = context;
+    return lks_profile_gather(&job->profile, replica->comm);
+}
+
+/* Steps, and then what the processes recorded of them. */
+static lks_status_t run_replicas(lks_job_t *job)
+{
+    LKS_TRY(lks_replica_group_run(job->replicas.group, lks_train_loop, job));
+    if (job->replicas.processes > 1 && job->profile.trace) {
+        return lks_replica_group_run(job->replicas.group, gather_profile, job);
+    }
+    return LKS_OK;
+}
+
 /* Both are finished whatever became of the job: what was recorded until it failed is what one wants to see. */
 static lks_status_t close_outputs(lks_job_t *job)
 {
@@ -222,7 +236,7 @@ static lks_status_t run_job(lks_job_t *job)
 {
     lks_status_t status = open_job(job);
     if (status == LKS_OK) {
-        status = lks_replica_group_run(job->replicas.group, lks_train_loop, job);
+        status = run_replicas(job);
     }
     lks_error_t error = *lks_last_error();
     if (status != LKS_OK && job->replicas.group) { /* other processes may be waiting for this one */

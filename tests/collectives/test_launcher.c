@@ -6,10 +6,22 @@
 #include <stdlib.h>
 
 static const char *const known[] = {
-    "LOCKSTEP_MPI",    "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE",
-    "PMIX_RANK",       "PMI_RANK",             "PMI_SIZE",                   "PMI_FD",
-    "MPI_LOCALRANKID", "MPI_LOCALNRANKS",      "SLURM_NTASKS",               "SLURM_PROCID",
-    "SLURM_LOCALID",   "SLURM_NODEID",         "SLURM_STEP_NUM_TASKS",       "SLURM_STEP_TASKS_PER_NODE",
+    "LOCKSTEP_MPI",
+    "OMPI_COMM_WORLD_SIZE",
+    "OMPI_COMM_WORLD_LOCAL_RANK",
+    "OMPI_COMM_WORLD_LOCAL_SIZE",
+    "PMIX_RANK",
+    "PMI_RANK",
+    "PMI_SIZE",
+    "PMI_FD",
+    "MPI_LOCALRANKID",
+    "MPI_LOCALNRANKS",
+    "SLURM_NTASKS",
+    "SLURM_PROCID",
+    "SLURM_LOCALID",
+    "SLURM_NODEID",
+    "SLURM_STEP_NUM_TASKS",
+    "SLURM_STEP_TASKS_PER_NODE",
 };
 
 typedef struct setting {
@@ -17,8 +29,7 @@ typedef struct setting {
 } setting_t;
 
 #define LAUNCHED_BY(mpi, processes, near, near_count, ...)                                         \
-    launched_by(mpi, processes, near, near_count,                                                  \
-                (const setting_t[]){__VA_ARGS__, {NULL, NULL}})
+    launched_by(mpi, processes, near, near_count, (const setting_t[]){__VA_ARGS__, {NULL, NULL}})
 
 /* What the launcher is taken for, where only these variables are set. */
 static void launched_by(const char *mpi, int processes, int near, int near_count,
@@ -52,7 +63,11 @@ Test(launcher, mpirun)
                 {"MPI_LOCALNRANKS", "2"});
 }
 
-#define STEP {"SLURM_NTASKS", "7"}, {"SLURM_STEP_NUM_TASKS", "7"}, {"SLURM_LOCALID", "1"}
+#define STEP                                                                                       \
+    {"SLURM_NTASKS", "7"}, {"SLURM_STEP_NUM_TASKS", "7"},                                          \
+    {                                                                                              \
+        "SLURM_LOCALID", "1"                                                                       \
+    }
 
 Test(launcher, srun)
 {

@@ -33,16 +33,16 @@ static size_t count_lines(const lks_trace_t *trace, const char *text)
     return count;
 }
 
-static void assert_file(const lks_strbuf_t *parts, size_t count, const char *wanted)
+static void assert_part(const lks_trace_t *trace, const char *wanted)
 {
-    lks_strbuf_t file = {0};
-    lks_trace_join(parts, count, &file);
-    cr_assert(lks_strbuf_ok(&file));
-    cr_assert_str_eq(lks_strbuf_text(&file), wanted);
-    lks_strbuf_fini(&file);
+    lks_strbuf_t part = {0};
+    lks_trace_append(trace, &part);
+    cr_assert(lks_strbuf_ok(&part));
+    cr_assert_str_eq(lks_strbuf_text(&part), wanted);
+    lks_strbuf_fini(&part);
 }
 
-Test(trace, two_ranks_make_this_file)
+Test(trace, two_ranks_make_this_part)
 {
     lks_trace_t *trace = make_trace(0);
     lks_trace_row_t *comm = row_of(trace, 1, LKS_TRACE_COMM);
@@ -55,12 +55,8 @@ Test(trace, two_ranks_make_this_file)
     lks_trace_set_step(comm, 7);
     lks_trace_span(comm, lks_trace_name(trace, "bucket %d all_reduce", 2), 3000000, 3500000, args,
                    1);
-    lks_strbuf_t part = {0};
-    lks_trace_append(trace, &part);
-    lks_trace_destroy(trace);
-    assert_file(
-        &part, 1,
-        "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n"
+    assert_part(
+        trace,
         "{\"ph\":\"M\",\"pid\":0,\"tid\":1,\"name\":\"process_name\",\"ts\":0.000,"
         "\"args\":{\"name\":\"rank 0\"}},\n"
         "{\"ph\":\"M\",\"pid\":0,\"tid\":1,\"name\":\"process_sort_index\",\"ts\":0.000,"
@@ -84,25 +80,27 @@ Test(trace, two_ranks_make_this_file)
         "{\"ph\":\"X\",\"pid\":1,\"tid\":2,\"name\":\"all_reduce\",\"ts\":1000.000,\"dur\":0.000,"
         "\"args\":{\"bucket\":2,\"bytes\":4096}},\n"
         "{\"ph\":\"X\",\"pid\":1,\"tid\":2,\"name\":\"bucket 2 all_reduce\",\"ts\":2000.000,"
-        "\"dur\":500.000,\"args\":{\"step\":7,\"bucket\":2}}\n"
-        "]}\n");
-    lks_strbuf_fini(&part);
+        "\"dur\":500.000,\"args\":{\"step\":7,\"bucket\":2}}");
+    lks_trace_destroy(trace);
 }
 
-Test(trace, parts_of_processes_join_and_empty_ones_are_passed_over)
+Test(trace, a_part_may_say_of_which_process_it_is)
 {
-    lks_strbuf_t parts[4] = {{0}};
-    assert_file(parts, 4, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n\n]}\n");
-    lks_strbuf_append_str(&parts[1], "1,\n2");
-    lks_strbuf_append_str(&parts[3], "3");
-    assert_file(parts, 4, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n1,\n2,\n3\n]}\n");
-    parts[1].failed = true;
-    lks_strbuf_t file = {0};
-    lks_trace_join(parts, 4, &file);
-    cr_assert_not(lks_strbuf_ok(&file));
-    lks_strbuf_fini(&file);
-    lks_strbuf_fini(&parts[1]);
-    lks_strbuf_fini(&parts[3]);
+    lks_trace_t *trace = make_trace(0);
+    (void)row_of(trace, 2, LKS_TRACE_SAVE);
+    (void)row_of(trace, 2, LKS_TRACE_COMM);
+    cr_assert_eq(count_lines(trace, "process_labels"), 0);
+    lks_trace_set_label(trace, "node \"b\", pid 7");
+    cr_assert_eq(count_lines(trace, "process_labels"), 1);
+    cr_assert_eq(count_lines(trace, "\"args\":{\"labels\":\"node \\\"b\\\", pid 7\"}"), 1);
+    lks_trace_destroy(trace);
+}
+
+Test(trace, a_trace_without_rows_is_an_empty_part)
+{
+    lks_trace_t *trace = make_trace(0);
+    assert_part(trace, "");
+    lks_trace_destroy(trace);
 }
 
 Test(trace, without_a_trace_everything_does_nothing)

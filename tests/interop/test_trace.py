@@ -3,9 +3,11 @@
 import collections
 import json
 import os
+import shutil
+import subprocess
 import unittest
 
-from program import IRIS, FolderCase, lockstep
+from program import IRIS, LOCKSTEP, FolderCase, lockstep
 
 JOB = ["--model", "mlp:4,16,3", "--data", IRIS, "--batch-size", 30, "--val-fraction", 0.2, "--optimizer", "adam"]
 STREAMS = {1: "compute", 2: "comm", 3: "loader", 4: "save"}
@@ -19,9 +21,8 @@ def nanoseconds(microseconds):
     return round(microseconds * 1000)
 
 
-class Trace(FolderCase):
-    def profile(self, *args):
-        lockstep("train", *JOB, *args, "--profile", self.path("trace.json"))
+class TraceCase(FolderCase):
+    def read(self):
         with open(self.path("trace.json")) as file:
             trace = json.load(file)
         self.assertEqual(trace["displayTimeUnit"], "ms")
@@ -38,6 +39,12 @@ class Trace(FolderCase):
         for spans in rows.values():
             spans.sort(key=lambda span: (span[0], -span[1]))
         return rows
+
+
+class Trace(TraceCase):
+    def profile(self, *args):
+        lockstep("train", *JOB, *args, "--profile", self.path("trace.json"))
+        return self.read()
 
     def test_every_event_has_what_the_format_asks_for(self):
         for event in self.profile("--devices", "host:2", "--epochs", 2, "--save", self.path("run")):
@@ -99,9 +106,72 @@ class Trace(FolderCase):
         os.makedirs(self.path("run/epoch-0002.pt"))  # a folder in the way of the second save
         lockstep("train", *JOB, "--devices", "host:2", "--epochs", 3, "--save", self.path("run"), "--save-every", 1,
                  "--profile", self.path("trace.json"), code=1)
-        with open(self.path("trace.json")) as file:
-            rows = self.rows(json.load(file)["traceEvents"])
-        self.assertEqual(max(args["step"] for *_, args in rows[0, 1]), 8)
+        self.assertEqual(max(args["step"] for *_, args in self.rows(self.read())[0, 1]), 8)
+
+
+MPIRUN = {"openmpi": ["mpirun.openmpi", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none"],
+          "mpich": ["mpirun.mpich"]}
+
+
+def mpirun():
+    """The start of a command, for an MPI that this build and this machine have; None without one."""
+    for mpi, command in MPIRUN.items():
+        leaf = os.path.join(os.environ.get("LOCKSTEP_LIBDIR", ""), f"liblockstep_mpi_{mpi}.so")
+        if os.path.exists(leaf) and shutil.which(command[0]):
+            return command
+    return None
+
+
+# Its process's clock shows an hour more: a time namespace, which root makes. MPICH's rank, or Open MPI's.
+AN_HOUR_AHEAD = """[ "${OMPI_COMM_WORLD_RANK-${PMI_RANK-}}" = 1 ] || exec "$@"
+exec unshare --time --monotonic 3600 --fork "$@"
+"""
+
+
+@unittest.skipUnless(mpirun(), "needs a build with MPI, and its mpirun")
+class TraceOfProcesses(TraceCase):
+    def profile(self, *args, wrapper=(), code=0):
+        done = subprocess.run([*mpirun(), "-np", "2", *wrapper, LOCKSTEP, "train", *map(str, JOB), "--devices", "host:2",
+                               "--timeout", "20", "--profile", self.path("trace.json"), *map(str, args)],
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+        self.assertEqual(done.returncode == 0, code == 0, done.stderr)
+        return self.read()
+
+    def check_meetings(self, events, tolerance):
+        """An all-reduce ends nowhere before it has begun everywhere."""
+        meetings = collections.defaultdict(list)
+        for (rank, _), spans in self.rows(events).items():
+            for start, end, name, args in spans:
+                if name == "all_reduce loss":
+                    meetings[args["step"]].append((start, end))
+        self.assertEqual(sorted(meetings), list(range(1, 13)))
+        for step, spans in meetings.items():
+            self.assertEqual(len(spans), 4)
+            self.assertLessEqual(max(start for start, _ in spans), min(end for _, end in spans) + tolerance, f"step {step}")
+
+    def test_the_file_has_every_rank_of_every_process(self):
+        events = self.profile("--epochs", 3, "--save", self.path("run"))
+        rows = self.rows(events)
+        self.assertEqual(set(rows), {(rank, tid) for rank in range(4) for tid in STREAMS if tid < 4 or rank == 0})
+        for (rank, tid), spans in rows.items():
+            self.assertEqual({name for _, _, name, _ in spans}, SPANS[STREAMS[tid]], f"rank {rank}")
+        labels = {event["pid"]: event["args"]["labels"] for event in events if event["name"] == "process_labels"}
+        self.assertEqual(labels[0], labels[1])
+        self.assertEqual(labels[2], labels[3])
+        self.assertNotEqual(labels[0], labels[2])
+
+    def test_processes_of_one_machine_have_one_clock(self):
+        self.check_meetings(self.profile("--epochs", 3), 0)
+
+    def test_clocks_of_two_machines_are_aligned(self):
+        if subprocess.run(["unshare", "--time", "--monotonic", "1", "--fork", "true"], capture_output=True).returncode != 0:
+            self.skipTest("needs time namespaces, and root")
+        self.check_meetings(self.profile("--epochs", 3, wrapper=("sh", "-c", AN_HOUR_AHEAD, "sh")), 20_000_000)
+
+    def test_of_a_job_that_fails_rank_0s_process_is_left(self):
+        os.makedirs(self.path("run/epoch-0002.pt"))
+        events = self.profile("--epochs", 3, "--save", self.path("run"), "--save-every", 1, code=1)
+        self.assertEqual({rank for rank, _ in self.rows(events)}, {0, 1})
 
 
 if __name__ == "__main__":
