@@ -72,7 +72,8 @@ class Draws(unittest.TestCase):
         self.assertEqual(len(boxes), 24)
         self.assertEqual(boxes.count(boxes[0]), 1)
         self.assertIn("bucket 0 all_reduce: 350 µs, step 3, bytes 12", [title for title, *_ in boxes])
-        for wanted in ("rank 0", "rank 1", "compute", "comm", "step 1", "step 3", "forward", "backward", "all_reduce", "time, ms"):
+        for wanted in ("rank 0", "rank 1", "compute", "comm", "step 1", "step 3", "forward", "backward", "all_reduce: sums over all ranks",
+                       "time, ms"):
             self.assertIn(wanted, self.texts(picture))
         self.assertNotIn("optimizer", self.texts(picture))
 
@@ -98,6 +99,31 @@ class Draws(unittest.TestCase):
         self.assertEqual(sorted({title.split(":")[0] for title, *_ in boxes}),
                          ["backward", "forward", "layer 0 <Linear> forward"])
         self.assertTrue(all(x >= 120 and x + width <= 784.01 for _, x, _, width in boxes))
+
+    def test_a_label_has_what_the_colour_does_not_say(self):
+        texts = self.texts(self.draw("--steps", "2"))
+        self.assertIn("layer 0 <Linear>", texts)  # a "layer 0 <Linear> forward", below a "forward"
+        self.assertNotIn("layer 0 <Linear> forward", texts)
+
+    def test_a_label_that_is_too_long_is_its_number_or_beside_the_box(self):
+        def label(length, following):
+            self.write({"traceEvents": [span(0, 2, "bucket 3 reduce", 0, length, 1), span(0, 2, "wait", following, 1000 - following, 1)]})
+            picture = self.draw()
+            box = next(box for box in self.boxes(picture) if box[0].startswith("bucket"))
+            texts = [text for text in picture["text"] if text.text in ("bucket 3", "3")]
+            return [(text.text, box[1] < float(text.get("x")) < box[1] + box[3]) for text in texts]
+        self.assertEqual(label(500, 500), [("bucket 3", True)])
+        self.assertEqual(label(20, 500), [("bucket 3", False)])
+        self.assertEqual(label(20, 20), [("3", True)])
+        self.assertEqual(label(1, 500), [])
+
+    def test_spans_of_other_steps_are_left_out(self):
+        self.write({"traceEvents": [*EVENTS, span(1, 2, "late", 1990, 20, 1)]})  # reaches into step 2
+        self.assertNotIn("late", [title.split(":")[0] for title, *_ in self.boxes(self.draw("--steps", "2"))])
+
+    def test_a_title_stands_above(self):
+        above = {text.text: float(text.get("y")) for text in self.draw("--title", "two <replicas>")["text"]}
+        self.assertLess(above["two <replicas>"], above["step 1"])
 
     def test_spans_too_narrow_to_see_melt_together(self):
         self.write({"traceEvents": [span(0, 1, "forward", i, 0.5, i) for i in range(20000)]})
