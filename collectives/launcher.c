@@ -71,11 +71,13 @@ lks_launcher_t lks_launcher_get(void)
                                             "SLURM_STEP_NUM_TASKS", NULL};
     static const char *const near[] = {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID",
                                        "SLURM_LOCALID", NULL};
+    static const char *const near_cpus[] = {"SLURM_CPUS_ON_NODE", NULL};
     const char *asked = getenv("LOCKSTEP_MPI");
     asked = asked ? asked : "";
     lks_launcher_t launcher = {.mpi = mpi_of_launcher(asked), .near = number(near, 0, 0)};
     launcher.processes = strcmp(asked, "none") == 0 ? 1 : number(processes, 1, 1);
     launcher.near_count = near_count(launcher.near + 1);
+    launcher.near_cpus = number(near_cpus, 1, 0);
     return launcher;
 }
 

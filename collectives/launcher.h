@@ -5,11 +5,14 @@
 #define LOCKSTEP_COLLECTIVES_LAUNCHER_H
 
 typedef struct lks_launcher {
-    const char
-        *mpi; /* "openmpi", "mpich", or what LOCKSTEP_MPI says; "": none joins these processes */
-    int processes; /* that were started together; 1 where that is not told, or LOCKSTEP_MPI is "none" */
-    int near,
-        near_count; /* this one's place among those on this machine: 0 of 1 where that is not told */
+    /* "openmpi", "mpich", or what LOCKSTEP_MPI says; "": none joins these processes */
+    const char *mpi;
+    /* That were started together; 1 where that is not told, or LOCKSTEP_MPI is "none". */
+    int processes;
+    /* This one's place among those on this machine; 0 of 1 where that is not told. */
+    int near, near_count;
+    /* Processing units that those have together; 0 where that is not told. */
+    int near_cpus;
 } lks_launcher_t;
 
 lks_launcher_t lks_launcher_get(void);

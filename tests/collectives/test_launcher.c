@@ -18,6 +18,7 @@ static const char *const known[] = {
     "MPI_LOCALNRANKS",
     "SLURM_NTASKS",
     "SLURM_PROCID",
+    "SLURM_CPUS_ON_NODE",
     "SLURM_LOCALID",
     "SLURM_NODEID",
     "SLURM_STEP_NUM_TASKS",
@@ -104,6 +105,14 @@ Test(launcher, several_that_srun_started_without_mpi_are_not_one_job)
                  "srun started 7 processes that no MPI joins: give it --mpi=pmix");
     LAUNCHED_BY("", 1, 0, 1, {"SLURM_STEP_NUM_TASKS", "1"});
     assert_fails(lks_comm_create_mpi(1, NULL, &comm), LKS_ERR_UNSUPPORTED, "started this process");
+}
+
+Test(launcher, processing_units_of_this_machine)
+{
+    LAUNCHED_BY("", 7, 1, 2, STEP, {"SLURM_CPUS_ON_NODE", "12"});
+    cr_assert_eq(lks_launcher_get().near_cpus, 12);
+    LAUNCHED_BY("", 7, 1, 2, STEP, {"SLURM_CPUS_ON_NODE", "many"});
+    cr_assert_eq(lks_launcher_get().near_cpus, 0);
 }
 
 Test(launcher, a_batch_script_is_one_process)
