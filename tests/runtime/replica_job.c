@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* replica_job.c - one process of a job that goes through the features of replicas, a few steps of each.
- *     replica_job threads RANKS    all ranks are here
- *     replica_job mpi RANKS        so many of those of a job under mpirun
+ *     replica_job threads RANKS [STEPS]    all ranks are here
+ *     replica_job mpi RANKS [STEPS]        so many of those of a job under mpirun
  * Rank 0 says for every feature the digest of what all ranks ended with, which must not depend on where they were. Exit
- * code 1 and a sentence if ranks ended with different numbers. */
+ * code 1 and a sentence if ranks ended with different numbers. With STEPS it takes so many of every feature instead, and fails
+ * if a process has more memory at the end than after a fifth of them. */
 #include "collectives/process.h"
 #include "core/fnv.h"
 #include "runtime/replica_plans.h"
@@ -231,10 +232,67 @@ static lks_status_t moments(lks_comm_t *comm)
     return tell(comm, "moments", (outcome_t){lks_fnv(digest, &count, sizeof count), 0});
 }
 
+/* --- memory ------------------------------------------------------------------------------------- */
+
+/* KiB of this process that are its own. */
+static long own_memory(void)
+{
+    char line[256];
+    long kib = -1;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && kib < 0 && fgets(line, sizeof line, file)) {
+        (void)sscanf(line, "RssAnon: %ld", &kib);
+    }
+    if (file) {
+        (void)fclose(file);
+    }
+    return kib;
+}
+
+/* Joins come to their end and begin again. */
+static lks_status_t go_on(lks_comm_t *comm, const plan_t *plan, lks_replica_t *replica,
+                          model_t *model, int steps)
+{
+    for (int done = 0; done < steps; done += STEPS * (plan->micro + 1)) {
+        LKS_TRY(take_steps(replica, plan, model));
+    }
+    return lks_comm_barrier(comm);
+}
+
+static lks_status_t soak(lks_comm_t *comm, const plan_t *plan, int steps)
+{
+    enum { ROOM = 256 }; /* KiB: what an allocator keeps at hand */
+    lks_replica_t *replica = NULL;
+    model_t *model = model_create(plan, lks_comm_rank(comm));
+    lks_status_t status;
+    LKS_GOTO(lks_replica_create(comm, model->params, PARAMS, &plan->options, &replica), free_all);
+    LKS_GOTO(go_on(comm, plan, replica, model, steps / 5), free_all);
+    long before = own_memory();
+    LKS_GOTO(go_on(comm, plan, replica, model, steps - steps / 5), free_all);
+    long after = own_memory();
+    if (before < 0 || after > before + ROOM) {
+        status = lks_fail(LKS_ERR_MISMATCH, "%s: %ld KiB became %ld", plan->name, before, after);
+    } else if (lks_comm_rank(comm) == 0) {
+        (void)printf("%s: %ld KiB, then %ld\n", plan->name, before, after);
+        (void)fflush(stdout);
+    }
+free_all:
+    lks_replica_destroy(replica);
+    free(model);
+    return status;
+}
+
+/* `context`: steps to soak, 0 to tell what features end with. */
 static lks_status_t run_rank(lks_comm_t *comm, void *context)
 {
-    (void)context;
     plan_t plan;
+    int steps = *(const int *)context;
+    for (size_t i = 0; steps > 0 && plan_of(i, &plan); i++) {
+        LKS_TRY(soak(comm, &plan, steps));
+    }
+    if (steps > 0) {
+        return LKS_OK;
+    }
     for (size_t i = 0; plan_of(i, &plan); i++) {
         LKS_TRY(train(comm, &plan));
     }
@@ -243,9 +301,9 @@ static lks_status_t run_rank(lks_comm_t *comm, void *context)
 
 int main(int argc, char **argv)
 {
-    int count = argc == 3 ? atoi(argv[2]) : 0;
+    int count = argc > 2 ? atoi(argv[2]) : 0, steps = argc > 3 ? atoi(argv[3]) : 0;
     if (count < 1 || count > RANKS_MAX) {
-        (void)fprintf(stderr, "usage: replica_job threads|mpi RANKS\n");
+        (void)fprintf(stderr, "usage: replica_job threads|mpi RANKS [STEPS]\n");
         return 2;
     }
     lks_comm_t *comms[RANKS_MAX];
@@ -258,5 +316,5 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "replica_job: %s\n", lks_last_error()->message);
         return 1;
     }
-    return run_process(count, comms, run_rank, NULL);
+    return run_process(count, comms, run_rank, &steps);
 }

@@ -27,4 +27,10 @@ same() {
 same 2 1
 same 2 2
 same 4 1
+
+# memory does not grow with the steps; REPLICA_SOAK=10000 takes a while
+steps=${REPLICA_SOAK:-50}
+timeout $((60 + steps)) "$job" threads 2 "$steps" || red=1
+# shellcheck disable=SC2086
+timeout -k 1 $((60 + steps)) "$launcher" $options -np 2 "$job" mpi 1 "$steps" || red=1
 exit $red
