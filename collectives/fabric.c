@@ -125,7 +125,7 @@ static bool have_own_cores(const lks_fabric_t *fabric, const introduction_t *all
 /* Slots get smaller with the number of processes, or they would not fit the cache, nor, at last, memory. */
 static size_t chunk_bytes(int processes)
 {
-    size_t chunk = ((size_t)128 << 10) / (size_t)(processes > 2 ? processes : 2) / 4096 * 4096;
+    size_t chunk = ((size_t)64 << 10) / (size_t)(processes > 2 ? processes : 2) / 4096 * 4096;
     return chunk > 4096 ? chunk : 4096;
 }
 
