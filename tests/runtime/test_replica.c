@@ -571,22 +571,23 @@ Test(replica, a_rank_that_stalls_in_backward_is_named)
     }
 }
 
-/* Fails between two gradients, as a model's own code may. */
+/* Fails between two gradients, as a model's own code may; the others may learn of it before theirs. */
 static lks_status_t fail_in_backward(lks_comm_t *comm, void *context)
 {
     const plan_t *plan = context;
     model_t *model = malloc(sizeof *model);
-    lks_replica_t *replica;
+    lks_replica_t *replica = NULL;
+    lks_status_t status;
     model_init(model, 0);
-    LKS_TRY(lks_replica_create(comm, model->params, PARAMS, &plan->options, &replica));
-    LKS_TRY(lks_replica_begin(replica));
-    LKS_TRY(lks_replica_grad_ready(replica, 4));
-    lks_status_t status = LKS_OK;
+    LKS_GOTO(lks_replica_create(comm, model->params, PARAMS, &plan->options, &replica), leave);
+    LKS_GOTO(lks_replica_begin(replica), leave);
+    LKS_GOTO(lks_replica_grad_ready(replica, 4), leave);
     if (lks_comm_rank(comm) == 1) {
         status = lks_fail(LKS_ERR_IO, "the disk is on fire");
     } else {
         status = lks_replica_finish(replica);
     }
+leave:
     lks_replica_destroy(replica); /* leaves the sentence as it is */
     free(model);
     return status;
