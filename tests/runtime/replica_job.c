@@ -234,8 +234,7 @@ static lks_status_t moments(lks_comm_t *comm)
 
 /* --- memory ------------------------------------------------------------------------------------- */
 
-/* KiB of this process that are its own. */
-static long own_memory(void)
+static long read_own_memory(void)
 {
     char line[256];
     long kib = -1;
@@ -249,27 +248,35 @@ static long own_memory(void)
     return kib;
 }
 
+/* KiB of this process that are its own, while none of its ranks goes on. */
+static lks_status_t own_memory(lks_comm_t *comm, long *kib)
+{
+    LKS_TRY(lks_comm_barrier(comm));
+    *kib = read_own_memory();
+    return lks_comm_barrier(comm);
+}
+
 /* Joins come to their end and begin again. */
-static lks_status_t go_on(lks_comm_t *comm, const plan_t *plan, lks_replica_t *replica,
-                          model_t *model, int steps)
+static lks_status_t go_on(const plan_t *plan, lks_replica_t *replica, model_t *model, int steps)
 {
     for (int done = 0; done < steps; done += STEPS * (plan->micro + 1)) {
         LKS_TRY(take_steps(replica, plan, model));
     }
-    return lks_comm_barrier(comm);
+    return LKS_OK;
 }
 
 static lks_status_t soak(lks_comm_t *comm, const plan_t *plan, int steps)
 {
     enum { ROOM = 256 }; /* KiB: what an allocator keeps at hand */
+    long before, after;
     lks_replica_t *replica = NULL;
     model_t *model = model_create(plan, lks_comm_rank(comm));
     lks_status_t status;
     LKS_GOTO(lks_replica_create(comm, model->params, PARAMS, &plan->options, &replica), free_all);
-    LKS_GOTO(go_on(comm, plan, replica, model, steps / 5), free_all);
-    long before = own_memory();
-    LKS_GOTO(go_on(comm, plan, replica, model, steps - steps / 5), free_all);
-    long after = own_memory();
+    LKS_GOTO(go_on(plan, replica, model, steps / 5), free_all);
+    LKS_GOTO(own_memory(comm, &before), free_all);
+    LKS_GOTO(go_on(plan, replica, model, steps - steps / 5), free_all);
+    LKS_GOTO(own_memory(comm, &after), free_all);
     if (before < 0 || after > before + ROOM) {
         status = lks_fail(LKS_ERR_MISMATCH, "%s: %ld KiB became %ld", plan->name, before, after);
     } else if (lks_comm_rank(comm) == 0) {
