@@ -4,6 +4,7 @@
  * it has taken chunk k - 3, and a peer's chunk k is waited for before chunk k is reduced, so whoever uses a slot again knows
  * that its last reader is done. */
 #include "collectives/column.h"
+#include "collectives/messages.h"
 #include "collectives/reduce.h"
 
 #include <inttypes.h>
@@ -12,19 +13,6 @@
 #include <time.h>
 
 enum { SLOTS = LKS_WINDOW_SLOTS, LINE = 64 };
-
-/* In front of every partial that travels as a message. */
-typedef struct head {
-    _Alignas(64) uint64_t number;
-    lks_collective_t call;
-} head_t;
-
-/* A process on another node. */
-typedef struct remote {
-    char *out[SLOTS], *in[SLOTS], *in_result[SLOTS];
-    lks_mpi_request_t sent[SLOTS], sent_result[SLOTS], received[SLOTS], received_result[SLOTS];
-    bool sending[SLOTS], sending_result[SLOTS], receiving[SLOTS], receiving_result[SLOTS];
-} remote_t;
 
 struct lks_column {
     lks_fabric_t *fabric;
@@ -37,11 +25,10 @@ struct lks_column {
     size_t k, count;         /* chunk that is put; of so many */
     int stage;
     bool running;
-    char *own;            /* (chunk): this process's partial of its own block */
-    const void **sources; /* (most of processes and local ranks) */
-    void **targets;       /* (local ranks and one) */
-    remote_t *remotes;    /* (process_count); NULL without other nodes */
-    char *memory;
+    char *own;                /* (chunk): this process's partial of its own block */
+    const void **sources;     /* (most of processes and local ranks) */
+    void **targets;           /* (local ranks and one) */
+    lks_messages_t *messages; /* NULL without other nodes */
 };
 
 static const lks_process_t *process_at(const lks_column_t *column, int q)
@@ -117,54 +104,6 @@ static lks_block_t chunk_of(const lks_column_t *column, int q, size_t j)
     return (lks_block_t){part.first + skip, left < column->per_chunk ? left : column->per_chunk};
 }
 
-/* --- messages ----------------------------------------------------------------------------------- */
-
-static lks_status_t mpi_failed(const lks_column_t *column, int code)
-{
-    char text[256];
-    column->fabric->mpi->error_text(code, text, sizeof text);
-    return lks_fail(LKS_ERR_COMM, "%s: %s", column->fabric->mpi->name, text);
-}
-
-/* Whether a request is over; one that is not under way is. */
-static lks_status_t is_over(const lks_column_t *column, lks_mpi_request_t *request, bool *under_way,
-                            bool *over)
-{
-    size_t nbytes;
-    *over = true;
-    if (*under_way) {
-        int code = column->fabric->mpi->test(request, over, &nbytes);
-        if (code) {
-            return mpi_failed(column, code);
-        }
-        *under_way = !*over;
-    }
-    return LKS_OK;
-}
-
-enum { TAG_PARTIAL, TAG_RESULT, TAGS };
-
-static int tag_of(const lks_column_t *column, int kind)
-{
-    return column->index * TAGS + kind;
-}
-
-static lks_status_t send_to(lks_column_t *column, int q, const void *data, size_t nbytes, int kind,
-                            lks_mpi_request_t *request, bool *under_way)
-{
-    int code = column->fabric->mpi->send(data, nbytes, q, tag_of(column, kind), request);
-    *under_way = code == 0;
-    return code ? mpi_failed(column, code) : LKS_OK;
-}
-
-static lks_status_t receive_from(lks_column_t *column, int q, void *data, size_t nbytes, int kind,
-                                 lks_mpi_request_t *request, bool *under_way)
-{
-    int code = column->fabric->mpi->receive(data, nbytes, q, tag_of(column, kind), request);
-    *under_way = code == 0;
-    return code ? mpi_failed(column, code) : LKS_OK;
-}
-
 /* --- put ---------------------------------------------------------------------------------------- */
 
 /* This process's ranks, reduced, as partials. */
@@ -191,24 +130,16 @@ static lks_block_t put_range(const lks_column_t *column, int q)
 
 static lks_status_t put_remote(lks_column_t *column, int q)
 {
-    remote_t *remote = &column->remotes[q];
     int slot = slot_of(column, column->k);
     lks_block_t range = put_range(column, q);
-    size_t room = column->fabric->chunk;
-    head_t *head = (head_t *)(void *)remote->out[slot];
-    head->number = column->job.number;
-    head->call = *column->job.call;
     if (range.count > 0) {
-        reduce_own(column, range, remote->out[slot] + sizeof *head);
+        reduce_own(column, range, lks_messages_partial_out(column->messages, q, slot));
     }
-    LKS_TRY(receive_from(column, q, remote->in[slot], sizeof *head + room, TAG_PARTIAL,
-                         &remote->received[slot], &remote->receiving[slot]));
     if (column->job.gathers && !column->small && chunk_of(column, q, column->k).count > 0) {
-        LKS_TRY(receive_from(column, q, remote->in_result[slot], room, TAG_RESULT,
-                             &remote->received_result[slot], &remote->receiving_result[slot]));
+        LKS_TRY(lks_messages_receive_result(column->messages, q, slot));
     }
-    return send_to(column, q, head, sizeof *head + range.count * column->partial, TAG_PARTIAL,
-                   &remote->sent[slot], &remote->sending[slot]);
+    return lks_messages_exchange_partials(column->messages, q, slot, column->job.call,
+                                          range.count * column->partial);
 }
 
 static void put_near(const lks_column_t *column, int q)
@@ -233,17 +164,12 @@ static void wake(const lks_column_t *column)
 }
 
 /* Whether the messages that lie in the slots of chunk j are out. */
-static lks_status_t are_sent(lks_column_t *column, size_t j, bool results, bool *free)
+static lks_status_t are_sent(lks_column_t *column, size_t j, bool results, bool *sent)
 {
-    int slot = slot_of(column, j);
-    *free = true;
-    for (int q = 0; q < column->fabric->process_count && column->remotes && *free; q++) {
-        remote_t *remote = &column->remotes[q];
-        LKS_TRY(results ? is_over(column, &remote->sent_result[slot], &remote->sending_result[slot],
-                                  free)
-                        : is_over(column, &remote->sent[slot], &remote->sending[slot], free));
-    }
-    return LKS_OK;
+    *sent = true;
+    return column->messages
+               ? lks_messages_are_sent(column->messages, slot_of(column, j), results, sent)
+               : LKS_OK;
 }
 
 static lks_status_t put(lks_column_t *column, bool *done)
@@ -282,12 +208,8 @@ static lks_status_t put(lks_column_t *column, bool *done)
 /* What process q called. */
 static const lks_collective_t *called_by(const lks_column_t *column, int q)
 {
-    if (is_remote(column, q)) {
-        const head_t *head =
-            (const head_t *)(const void *)column->remotes[q].in[slot_of(column, 0)];
-        return &head->call;
-    }
-    return &put_of(column, q)->call;
+    return is_remote(column, q) ? lks_messages_call(column->messages, q, slot_of(column, 0))
+                                : &put_of(column, q)->call;
 }
 
 static int process_of(const lks_fabric_t *fabric, int rank)
@@ -339,9 +261,7 @@ static lks_status_t check_agreement(const lks_column_t *column)
 static lks_status_t has_come(lks_column_t *column, int q, size_t j, bool *come)
 {
     if (is_remote(column, q)) {
-        remote_t *remote = &column->remotes[q];
-        int slot = slot_of(column, j);
-        return is_over(column, &remote->received[slot], &remote->receiving[slot], come);
+        return lks_messages_partial_came(column->messages, q, slot_of(column, j), come);
     }
     *come = atomic_load(&put_of(column, q)->up) > column->chunks + j;
     return LKS_OK;
@@ -364,7 +284,7 @@ static const void *partial_from(const lks_column_t *column, int q, size_t j)
 {
     const lks_fabric_t *fabric = column->fabric;
     if (is_remote(column, q)) {
-        return column->remotes[q].in[slot_of(column, j)] + sizeof(head_t);
+        return lks_messages_partial_in(column->messages, q, slot_of(column, j));
     }
     int index = process_at(column, q)->node_index;
     return column->small
@@ -451,12 +371,11 @@ static void hand_out(const lks_column_t *column, const void *elements, lks_block
 
 static lks_status_t send_result(lks_column_t *column, size_t j, lks_block_t range)
 {
-    int slot = slot_of(column, j);
-    for (int q = 0; q < column->fabric->process_count && column->remotes; q++) {
-        remote_t *remote = &column->remotes[q];
+    for (int q = 0; q < column->fabric->process_count && column->messages; q++) {
         if (is_remote(column, q)) {
-            LKS_TRY(send_to(column, q, result_slot(column, j), range.count * column->element,
-                            TAG_RESULT, &remote->sent_result[slot], &remote->sending_result[slot]));
+            LKS_TRY(lks_messages_send_result(column->messages, q, slot_of(column, j),
+                                             result_slot(column, j),
+                                             range.count * column->element));
         }
     }
     return LKS_OK;
@@ -498,10 +417,7 @@ static lks_status_t reduce(lks_column_t *column, bool *done)
 static lks_status_t has_result(lks_column_t *column, int q, size_t j, bool *has)
 {
     if (is_remote(column, q)) {
-        remote_t *remote = &column->remotes[q];
-        int slot = slot_of(column, j);
-        return is_over(column, &remote->received_result[slot], &remote->receiving_result[slot],
-                       has);
+        return lks_messages_result_came(column->messages, q, slot_of(column, j), has);
     }
     *has = atomic_load(&post_of(column, q)->done) > column->chunks + j;
     return LKS_OK;
@@ -510,7 +426,7 @@ static lks_status_t has_result(lks_column_t *column, int q, size_t j, bool *has)
 static const void *result_from(const lks_column_t *column, int q, size_t j)
 {
     if (is_remote(column, q)) {
-        return column->remotes[q].in_result[slot_of(column, j)];
+        return lks_messages_result_in(column->messages, q, slot_of(column, j));
     }
     return lks_window_result(column->fabric->window, column->index,
                              process_at(column, q)->node_index, column->chunks + j);
@@ -612,8 +528,7 @@ static const lks_collective_t *came(const void *context, int rank)
     size_t j = column->k > 0 ? column->k - 1 : 0;
     bool here = q == fabric->process;
     if (!here && is_remote(column, q)) {
-        int slot = slot_of(column, j);
-        here = !column->remotes[q].receiving[slot] && !column->remotes[q].receiving_result[slot];
+        here = !lks_messages_awaits(column->messages, q, slot_of(column, j));
     } else if (!here) {
         here = column->stage == 2
                    ? atomic_load(&post_of(column, q)->done) > column->chunks + column->k - 2
@@ -729,27 +644,6 @@ static lks_status_t out_of_memory(void)
     return lks_fail(LKS_ERR_NO_MEMORY, "buffers between processes: out of memory");
 }
 
-static lks_status_t make_remotes(lks_column_t *column)
-{
-    const lks_fabric_t *fabric = column->fabric;
-    size_t count = (size_t)fabric->process_count, room = sizeof(head_t) + fabric->chunk;
-    column->remotes = calloc(count, sizeof *column->remotes);
-    column->memory = aligned_alloc(LINE, count * 3 * SLOTS * room);
-    if (!column->remotes || !column->memory) {
-        return out_of_memory();
-    }
-    char *next = column->memory;
-    for (size_t q = 0; q < count; q++) {
-        for (int slot = 0; slot < SLOTS; slot++) {
-            column->remotes[q].out[slot] = next;
-            column->remotes[q].in[slot] = next + room;
-            column->remotes[q].in_result[slot] = next + 2 * room;
-            next += 3 * room;
-        }
-    }
-    return LKS_OK;
-}
-
 lks_status_t lks_column_create(lks_fabric_t *fabric, int index, lks_column_t **out)
 {
     lks_column_t *column = calloc(1, sizeof *column);
@@ -765,7 +659,7 @@ lks_status_t lks_column_create(lks_fabric_t *fabric, int index, lks_column_t **o
     lks_status_t status =
         column->own && column->sources && column->targets ? LKS_OK : out_of_memory();
     if (status == LKS_OK && fabric->has_remote) {
-        status = make_remotes(column);
+        status = lks_messages_create(fabric, index, &column->messages);
     }
     if (status != LKS_OK) {
         lks_column_destroy(column);
@@ -786,8 +680,7 @@ void lks_column_destroy(lks_column_t *column)
         free(column->own);
         free(column->sources);
         free(column->targets);
-        free(column->remotes);
-        free(column->memory);
+        lks_messages_destroy(column->messages);
         free(column);
     }
 }
