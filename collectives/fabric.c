@@ -15,6 +15,16 @@
 
 /* --- the library -------------------------------------------------------------------------------- */
 
+lks_status_t lks_mpi_result(const lks_mpi_table_t *mpi, int code)
+{
+    char text[256];
+    if (code) {
+        mpi->error_text(code, text, sizeof text);
+        return lks_fail(LKS_ERR_COMM, "%s: %s", mpi->name, text);
+    }
+    return LKS_OK;
+}
+
 /* Processes that nothing joins must not do the same job side by side, and write the same files. */
 static lks_status_t not_joined(const lks_launcher_t *launcher)
 {
@@ -31,7 +41,7 @@ static lks_status_t not_joined(const lks_launcher_t *launcher)
 static lks_status_t open_mpi(const lks_launcher_t *launcher, const lks_mpi_table_t **out)
 {
     const char *name = launcher->mpi;
-    char leaf[64], text[256];
+    char leaf[64];
     const void *table;
     bool threads;
     if (!*name) {
@@ -44,11 +54,7 @@ static lks_status_t open_mpi(const lks_launcher_t *launcher, const lks_mpi_table
     (void)snprintf(leaf, sizeof leaf, "mpi_%s", name);
     LKS_TRY(lks_leaf_open(leaf, LKS_MPI_TABLE_VERSION, &table));
     const lks_mpi_table_t *mpi = table;
-    int code = mpi->open(&threads);
-    if (code) {
-        mpi->error_text(code, text, sizeof text);
-        return lks_fail(LKS_ERR_COMM, "%s: %s", mpi->name, text);
-    }
+    LKS_TRY(lks_mpi_result(mpi, mpi->open(&threads)));
     if (!threads) {
         return lks_fail(LKS_ERR_UNSUPPORTED,
                         "%s was initialized without MPI_THREAD_MULTIPLE, which its ranks need",
@@ -71,16 +77,6 @@ typedef struct introduction {
     cpu_set_t cores;
 } introduction_t;
 
-static lks_status_t mpi_result(const lks_mpi_table_t *mpi, int code)
-{
-    char text[256];
-    if (code) {
-        mpi->error_text(code, text, sizeof text);
-        return lks_fail(LKS_ERR_COMM, "%s: %s", mpi->name, text);
-    }
-    return LKS_OK;
-}
-
 /* Who is where, and how many ranks each has. */
 static lks_status_t introduce(lks_fabric_t *fabric, int local_size, introduction_t *all, int *near)
 {
@@ -88,9 +84,9 @@ static lks_status_t introduce(lks_fabric_t *fabric, int local_size, introduction
     introduction_t mine = {.ranks = local_size};
     int node, node_size;
     (void)sched_getaffinity(0, sizeof mine.cores, &mine.cores);
-    LKS_TRY(mpi_result(mpi, mpi->node(&node, &node_size)));
-    LKS_TRY(mpi_result(mpi, mpi->all_gather(&mine, all, sizeof mine)));
-    LKS_TRY(mpi_result(mpi, mpi->node_all_gather(&fabric->process, near, sizeof *near)));
+    LKS_TRY(lks_mpi_result(mpi, mpi->node(&node, &node_size)));
+    LKS_TRY(lks_mpi_result(mpi, mpi->all_gather(&mine, all, sizeof mine)));
+    LKS_TRY(lks_mpi_result(mpi, mpi->node_all_gather(&fabric->process, near, sizeof *near)));
     fabric->columns = local_size;
     for (int q = 0; q < fabric->process_count; q++) {
         lks_process_t *process = &fabric->processes[q];
@@ -134,14 +130,15 @@ static lks_status_t open_fabric(lks_fabric_t *fabric, int local_size, bool *own_
     lks_launcher_t launcher = lks_launcher_get();
     int node, node_size;
     LKS_TRY(open_mpi(&launcher, &fabric->mpi));
-    LKS_TRY(mpi_result(fabric->mpi, fabric->mpi->world(&fabric->process, &fabric->process_count)));
+    LKS_TRY(
+        lks_mpi_result(fabric->mpi, fabric->mpi->world(&fabric->process, &fabric->process_count)));
     if (fabric->process_count == 1 && launcher.processes > 1) {
         return lks_fail(LKS_ERR_COMM,
                         "%s does not see the %d processes that were started: another MPI's "
                         "launcher started them",
                         fabric->mpi->name, launcher.processes);
     }
-    LKS_TRY(mpi_result(fabric->mpi, fabric->mpi->node(&node, &node_size)));
+    LKS_TRY(lks_mpi_result(fabric->mpi, fabric->mpi->node(&node, &node_size)));
     size_t processes = (size_t)fabric->process_count;
     fabric->processes = calloc(processes, sizeof *fabric->processes);
     introduction_t *all = calloc(processes, sizeof *all);

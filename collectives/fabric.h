@@ -34,4 +34,7 @@ LKS_NODISCARD lks_status_t lks_fabric_open(lks_fabric_t *fabric, int local_size,
 /** Frees what open made, after a failure, too; MPI stays open. */
 void lks_fabric_close(lks_fabric_t *fabric);
 
+/** What a function of the table returned, as a status. Errors: COMM, in MPI's words. */
+LKS_NODISCARD lks_status_t lks_mpi_result(const lks_mpi_table_t *mpi, int code);
+
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collectives/messages.h"
+#include "collectives/fabric.h"
 
 #include <stdlib.h>
 
@@ -38,24 +39,13 @@ static int tag_of(const lks_messages_t *messages, int kind)
     return messages->index * TAGS + kind;
 }
 
-static lks_status_t mpi_result(const lks_messages_t *messages, int code)
-{
-    char text[256];
-    const lks_mpi_table_t *mpi = messages->fabric->mpi;
-    if (code) {
-        mpi->error_text(code, text, sizeof text);
-        return lks_fail(LKS_ERR_COMM, "%s: %s", mpi->name, text);
-    }
-    return LKS_OK;
-}
-
 static lks_status_t start_send(const lks_messages_t *messages, int q, int kind, const void *data,
                                size_t nbytes, transfer_t *transfer)
 {
-    int code = messages->fabric->mpi->send(data, nbytes, q, tag_of(messages, kind),
-                                           &transfer->request);
+    int code =
+        messages->fabric->mpi->send(data, nbytes, q, tag_of(messages, kind), &transfer->request);
     transfer->under_way = code == 0;
-    return mpi_result(messages, code);
+    return lks_mpi_result(messages->fabric->mpi, code);
 }
 
 static lks_status_t start_receive(const lks_messages_t *messages, int q, int kind, size_t nbytes,
@@ -64,7 +54,7 @@ static lks_status_t start_receive(const lks_messages_t *messages, int q, int kin
     int code = messages->fabric->mpi->receive(transfer->data, nbytes, q, tag_of(messages, kind),
                                               &transfer->request);
     transfer->under_way = code == 0;
-    return mpi_result(messages, code);
+    return lks_mpi_result(messages->fabric->mpi, code);
 }
 
 /* One that is not under way is over. */
@@ -73,8 +63,8 @@ static lks_status_t is_over(const lks_messages_t *messages, transfer_t *transfer
     size_t nbytes;
     *over = true;
     if (transfer->under_way) {
-        LKS_TRY(
-            mpi_result(messages, messages->fabric->mpi->test(&transfer->request, over, &nbytes)));
+        LKS_TRY(lks_mpi_result(messages->fabric->mpi,
+                               messages->fabric->mpi->test(&transfer->request, over, &nbytes)));
         transfer->under_way = !*over;
     }
     return LKS_OK;
@@ -144,8 +134,8 @@ lks_status_t lks_messages_are_sent(lks_messages_t *messages, int slot, bool resu
     *sent = true;
     for (int q = 0; q < messages->fabric->process_count && *sent; q++) {
         peer_t *peer = &messages->peers[q];
-        LKS_TRY(is_over(messages, results ? &peer->result_out[slot] : &peer->partial_out[slot],
-                        sent));
+        LKS_TRY(
+            is_over(messages, results ? &peer->result_out[slot] : &peer->partial_out[slot], sent));
     }
     return LKS_OK;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* window.c - the layout of a node's shared memory, and how processes come to map the same. */
 #include "collectives/window.h"
+#include "collectives/fabric.h"
 #include "core/checked.h"
 
 #include <errno.h>
@@ -105,9 +106,7 @@ static lks_status_t map_together(const lks_mpi_table_t *mpi, lks_window_t *windo
     }
     free(all);
     if (code) {
-        char text[256];
-        mpi->error_text(code, text, sizeof text);
-        return lks_fail(LKS_ERR_COMM, "memory shared by processes: %s", text);
+        return lks_error_prefix(lks_mpi_result(mpi, code), "memory shared by processes");
     }
     return error ? lks_fail(LKS_ERR_IO, "memory of %zu bytes shared by processes: %s",
                             window->nbytes, strerror(error))
