@@ -3,6 +3,7 @@
  * In a join every rank says before each step what it is about to do, and hears what the others are: a rank without inputs
  * then does all that a step asks of it, with gradients of zero. So it reduces its part of the buckets and updates its part
  * of the parameters as ever. When nobody has inputs, the join is over. */
+#include "core/fnv.h"
 #include "runtime/replica/grad_sync.h"
 
 #include <inttypes.h>
@@ -111,13 +112,11 @@ int lks_grad_sync_active(const lks_grad_sync_t *sync)
 
 static lks_status_t compare_options(const lks_grad_sync_t *sync, const lks_join_options_t *options)
 {
-    int64_t mine = options->divide_by_initial_world_size + 2 * options->throw_on_early_termination;
-    int64_t extremes[2] = {mine, -mine};
-    LKS_TRY(lks_comm_all_reduce(sync->replica->comm, extremes, extremes, 2, LKS_DTYPE_I64,
-                                LKS_REDUCE_MAX, NULL));
-    return extremes[0] == -extremes[1]
-               ? LKS_OK
-               : lks_fail(LKS_ERR_MISMATCH, "ranks begin a join with different options");
+    bool agree;
+    const bool mine[] = {options->divide_by_initial_world_size,
+                         options->throw_on_early_termination};
+    LKS_TRY(lks_comm_agree(sync->replica->comm, lks_fnv(LKS_FNV_START, mine, sizeof mine), &agree));
+    return agree ? LKS_OK : lks_fail(LKS_ERR_MISMATCH, "ranks begin a join with different options");
 }
 
 lks_status_t lks_replica_join_begin(lks_replica_t *replica, const lks_join_options_t *options)
