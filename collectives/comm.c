@@ -127,11 +127,10 @@ lks_status_t lks_comm_all_gather(lks_comm_t *comm, const void *send, void *recv,
 
 lks_status_t lks_comm_agree(lks_comm_t *comm, uint64_t digest, bool *agree)
 {
-    int64_t mine =
-        (int64_t)(digest >> 1); /* no sign: the least and the greatest are one reduction */
-    int64_t extremes[2] = {mine, -mine};
-    LKS_TRY(lks_comm_all_reduce(comm, extremes, extremes, 2, LKS_DTYPE_I64, LKS_REDUCE_MAX, NULL));
-    *agree = extremes[0] == -extremes[1];
+    int64_t high = (int64_t)(digest >> 32), low = (int64_t)(digest & UINT32_MAX);
+    int64_t extremes[4] = {high, -high, low, -low}; /* the least and the greatest at once */
+    LKS_TRY(lks_comm_all_reduce(comm, extremes, extremes, 4, LKS_DTYPE_I64, LKS_REDUCE_MAX, NULL));
+    *agree = extremes[0] == -extremes[1] && extremes[2] == -extremes[3];
     return LKS_OK;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What collectives among threads compute. Every result is compared by its bits with a reference that reduces one
  * element after the other along the same tree; world sizes go beyond this machine's cores. */
+#include "collectives/backend.h"
 #include "collectives/ranks.h"
 #include "collectives/reduce.h"
 #include "collectives/reference.h"
@@ -112,4 +113,25 @@ Test(local, destroying_after_the_last_collective_disturbs_nobody)
         run_ranks_ok(3, reduce_once, &(size_t){10});
         run_ranks_ok(3, reduce_once, &(size_t){1100});
     }
+}
+
+/* Rank 1 has another digest: by one bit, each in turn. */
+static lks_status_t compare_digests(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    for (int bit = -1; bit < 64; bit++) {
+        bool agree;
+        uint64_t digest = 0x9e3779b97f4a7c15u;
+        if (bit >= 0 && lks_comm_rank(comm) == 1) {
+            digest ^= (uint64_t)1 << bit;
+        }
+        LKS_TRY(lks_comm_agree(comm, digest, &agree));
+        RANK_CHECK(agree == (bit < 0), "bit %d", bit);
+    }
+    return LKS_OK;
+}
+
+Test(local, digests_agree_in_every_bit_or_not)
+{
+    run_ranks_ok(3, compare_digests, NULL);
 }
