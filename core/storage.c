@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* storage.c - reference-counted bytes on a device. */
-#include <lockstep/tensor.h>
+#include "core/storage.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -61,6 +61,20 @@ void lks_storage_release(lks_storage_t *storage)
         storage->release(storage->context);
     }
     free(storage);
+}
+
+void lks_storage_swap(lks_storage_t *a, lks_storage_t *b)
+{
+    const lks_storage_t was = {
+        .data = a->data, .release = a->release, .context = a->context, .owned = a->owned};
+    a->data = b->data;
+    a->release = b->release;
+    a->context = b->context;
+    a->owned = b->owned;
+    b->data = was.data;
+    b->release = was.release;
+    b->context = was.context;
+    b->owned = was.owned;
 }
 
 void *lks_storage_data(const lks_storage_t *storage)

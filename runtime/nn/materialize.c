@@ -3,6 +3,7 @@
  * Every parameter begins at a cache line, so that threads and vectors find it aligned; the gap before the next
  * one is zero in every block and stays zero, since an optimizer computes 0 from 0 and 0. */
 #include "core/checked.h"
+#include "core/storage.h"
 #include "core/strbuf.h"
 #include "runtime/nn/module_ops.h"
 
@@ -188,6 +189,24 @@ static void mark(lks_module_t *module, lks_dtype_t dtype)
     for (size_t i = 0; i < module->child_count; i++) {
         mark(module->children[i], dtype);
     }
+}
+
+static void point_slots(lks_module_t *module, const lks_param_t *params)
+{
+    for (size_t i = 0; i < module->slot_count; i++) {
+        point_slot(&module->slots[i], &params[module->slots[i].param]);
+    }
+    for (size_t i = 0; i < module->child_count; i++) {
+        point_slots(module->children[i], params);
+    }
+}
+
+void lks_module_move_grads(lks_module_t *module, lks_storage_t *to)
+{
+    lks_storage_t *grads = module->memory.grads;
+    memcpy(lks_storage_data(to), lks_storage_data(grads), lks_storage_nbytes(grads));
+    lks_storage_swap(grads, to);
+    point_slots(module, module->memory.params);
 }
 
 void lks_module_memory_fini(lks_module_memory_t *memory)

@@ -100,6 +100,10 @@ LKS_NODISCARD lks_status_t lks_module_report_grads(const lks_module_t *module, l
 /** ops->init, likewise. Errors: NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_module_run_init(lks_module_t *module, lks_rng_t *rng);
 
+/** A materialized tree's gradients move to the memory of `to`, as many bytes of the host, which gets theirs in exchange.
+ *  Pointers to them are void. */
+void lks_module_move_grads(lks_module_t *module, lks_storage_t *to);
+
 void lks_module_memory_fini(lks_module_memory_t *memory);
 
 /** Declares a parameter or buffer of a module that is being made. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_storage.c - the last reference gives the memory back, and no other. */
+#include "core/storage.h"
 #include "core/thread.h"
 #include "support/support.h"
 
@@ -59,6 +60,24 @@ Test(storage, wrapped_memory_may_have_nothing_to_release)
     assert_ok(lks_storage_wrap(lks_device_host(), memory, sizeof memory, NULL, NULL, &storage));
     lks_storage_release(storage);
     lks_storage_release(NULL);
+}
+
+Test(storage, swapped_storages_have_each_others_memory)
+{
+    int released = 0;
+    char memory[1000] = "wrapped";
+    lks_storage_t *own, *wrapped;
+    assert_ok(lks_storage_create(lks_device_host(), sizeof memory, &own));
+    assert_ok(lks_storage_wrap(lks_device_host(), memory, sizeof memory, count_release, &released,
+                               &wrapped));
+    char *data = lks_storage_data(own);
+    lks_storage_swap(own, wrapped);
+    cr_assert_eq(lks_storage_data(own), (void *)memory);
+    cr_assert_eq(lks_storage_data(wrapped), (void *)data);
+    lks_storage_release(wrapped); /* which owns its memory now */
+    cr_assert_eq(released, 0);
+    lks_storage_release(own);
+    cr_assert_eq(released, 1);
 }
 
 static void retain_and_release(void *context)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_nn_module.c - trees of modules: names, memory, ownership, and what forward and backward refuse. */
+#include "runtime/nn/module_ops.h"
 #include "support/nn_support.h"
 
 #include <math.h>
@@ -86,6 +87,54 @@ Test(nn_module, flat_blocks_hold_aligned_parameters_and_zeros_between_them)
     lks_tensor_t buffers = lks_module_flat_buffers(module);
     cr_assert(lks_tensor_numel(&buffers) == 0);
     lks_module_destroy(module);
+}
+
+/* One forward and backward; the sum of the gradients' magnitudes as they are found through the tensor. */
+static double backward_once(lks_module_t *module, lks_exec_t *exec)
+{
+    lks_tensor_t input = test_matrix(7, 4, 5), loss_grad = test_matrix(7, 5, 6), output;
+    assert_ok(lks_module_forward(module, exec, &input, &output));
+    assert_ok(lks_module_backward(module, exec, &loss_grad, NULL));
+    double sum = 0;
+    for (size_t i = 0; i < lks_module_param_count(module); i++) {
+        const lks_tensor_t *grad = &lks_module_param(module, i)->grad;
+        for (int64_t k = 0; k < lks_tensor_numel(grad); k++) {
+            sum += grad->dtype == LKS_DTYPE_F32 ? fabs((double)test_floats(grad)[k])
+                                                : ((uint16_t *)lks_tensor_data(grad))[k] & 0x7fff;
+        }
+    }
+    lks_tensor_release(&input);
+    lks_tensor_release(&loss_grad);
+    return sum;
+}
+
+Test(nn_module, gradients_move_with_what_they_hold_and_go_on_there)
+{
+    static const lks_dtype_t dtypes[] = {LKS_DTYPE_F32, LKS_DTYPE_BF16};
+    for (size_t i = 0; i < 2; i++) {
+        lks_module_t *module = nested();
+        assert_ok(lks_module_set_dtype(module, dtypes[i]));
+        test_prepare(module);
+        lks_exec_t *exec = test_exec(1);
+        double sum = backward_once(module, exec);
+        cr_assert(sum > 0);
+        lks_tensor_t grads = lks_module_flat_grads(module); /* stays valid */
+        size_t nbytes = lks_tensor_nbytes(&grads);
+        void *before = lks_tensor_data(&grads), *copy = malloc(nbytes);
+        memcpy(copy, before, nbytes);
+        lks_storage_t *other;
+        assert_ok(lks_storage_create(lks_device_host(), nbytes, &other));
+        void *after = lks_storage_data(other);
+        lks_module_move_grads(module, other);
+        cr_assert(lks_storage_data(other) == before && lks_tensor_data(&grads) == after);
+        cr_assert(memcmp(after, copy, nbytes) == 0);
+        lks_storage_release(other); /* asan would see a layer that writes there */
+        memset(after, 0, nbytes);
+        cr_assert(backward_once(module, exec) == sum);
+        free(copy);
+        lks_exec_destroy(exec);
+        lks_module_destroy(module);
+    }
 }
 
 Test(nn_module, module_without_parameters)
