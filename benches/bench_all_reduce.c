@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bench_all_reduce.c - an all-reduce of float32 (sum, in place) from 4 B to 400 MB, in the columns of nccl-tests.
- *     bench_all_reduce [--json] [--ranks N] [--least BYTES] [--most BYTES]
- *     mpirun -np P bench_all_reduce ...          the same among P processes with N ranks each
+ *     bench_all_reduce [--json] [--ranks N] [--least BYTES] [--most BYTES] [--private]
+ *     mpirun -np P bench_all_reduce ...          the same among P processes with N ranks each, in memory that they share;
+ *                                                --private: in memory of their own
  * The floor stands beside it: the same sums by N threads that do nothing else (all_reduce_floor.c), or, for two processes of
  * one rank each, through shared memory (all_reduce_window.c). Both alternate, so that they meet the same moods of a shared machine; medians of rank 0 after a
  * warm-up. The round trip between two cores is printed before and after: small sizes cannot be compared where it differs.
@@ -21,7 +22,7 @@
 #include <unistd.h>
 
 typedef struct options {
-    bool json, launched;
+    bool json, launched, apart;
     int ranks;          /* of this process */
     size_t least, most; /* bytes */
 } options_t;
@@ -147,19 +148,28 @@ static void *run_rank(void *argument)
     const worker_t *worker = argument;
     int rank = lks_comm_rank(worker->comm);
     bind_rank(rank);
-    float *data = bench_huge_alloc(worker->options->most);
-    memset(data, 0, worker->options->most);
+    size_t most = worker->options->most;
+    lks_comm_memory_t *memory = NULL;
+    if (worker->options->launched && !worker->options->apart) {
+        bench_must(lks_comm_memory_create(worker->comm, most, &memory));
+    }
+    float *data = memory ? lks_comm_memory_data(memory) : bench_huge_alloc(most);
+    memset(data, 0, most);
     if (worker->team) {
         worker->team->buffers[rank] = data;
     }
     for (size_t i = 0; i < sizeof all_reduce_sizes / sizeof *all_reduce_sizes; i++) {
         size_t nbytes = all_reduce_sizes[i];
-        if (nbytes >= worker->options->least && nbytes <= worker->options->most) {
+        if (nbytes >= worker->options->least && nbytes <= most) {
             run_size(worker, data, nbytes);
         }
     }
     bench_must(lks_comm_barrier(worker->comm));
-    bench_huge_free(data, worker->options->most);
+    if (memory) {
+        lks_comm_memory_destroy(memory);
+    } else {
+        bench_huge_free(data, most);
+    }
     lks_comm_destroy(worker->comm);
     return NULL;
 }
@@ -171,6 +181,8 @@ static options_t parse_options(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             options.json = true;
+        } else if (strcmp(argv[i], "--private") == 0) {
+            options.apart = true;
         } else if (strcmp(argv[i], "--ranks") == 0 && i + 1 < argc) {
             options.ranks = atoi(argv[++i]);
         } else if (strcmp(argv[i], "--least") == 0 && i + 1 < argc) {
@@ -178,7 +190,8 @@ static options_t parse_options(int argc, char **argv)
         } else if (strcmp(argv[i], "--most") == 0 && i + 1 < argc) {
             options.most = strtoul(argv[++i], NULL, 10);
         } else {
-            die("usage: bench_all_reduce [--json] [--ranks N] [--least BYTES] [--most BYTES]");
+            die("usage: bench_all_reduce [--json] [--ranks N] [--least BYTES] [--most BYTES] "
+                "[--private]");
         }
     }
     if (options.ranks < 1 || options.ranks > FLOOR_RANKS_MAX) {

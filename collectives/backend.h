@@ -98,6 +98,9 @@ typedef struct lks_comm_backend {
     /* Where this rank's part of gradient buckets meets that of the other processes; NULL, or returning NULL: this rank has
      * none to exchange with. */
     struct lks_column *(*exchange)(lks_comm_t *comm);
+    /* Whether ranks of other processes can all reach memory that they share with this one (memory.h). NULL: there are none,
+     * or not so. */
+    bool (*shares_memory)(lks_comm_t *comm);
     /* Where it counts its buckets for them; with exchange. */
     _Atomic uint64_t *(*exchange_counter)(lks_comm_t *comm);
 } lks_comm_backend_t;
@@ -114,6 +117,8 @@ struct lks_comm {
     int rank, world_size;
     int processes;               /* that the ranks are spread over */
     int local_first, local_size; /* the ranks of this process: local_size from local_first on */
+    lks_comm_memory_t *memories; /* shared with other processes, the last one made first */
+    uint64_t memory_count;       /* so far */
 };
 
 #endif

@@ -3,66 +3,13 @@
  * Slots are used again after LKS_WINDOW_SLOTS chunks. Nobody asks whether one is free: a process puts chunk k of a job after
  * it has taken chunk k - 3, and a peer's chunk k is waited for before chunk k is reduced, so whoever uses a slot again knows
  * that its last reader is done. */
-#include "collectives/column.h"
-#include "collectives/messages.h"
+#include "collectives/column_state.h"
 #include "collectives/reduce.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { SLOTS = LKS_WINDOW_SLOTS, LINE = 64 };
-
-struct lks_column {
-    lks_fabric_t *fabric;
-    int index;
-    uint64_t chunks, jobs; /* before this job */
-    lks_column_job_t job;
-    bool small;              /* the vector travels in one piece */
-    size_t element, partial; /* bytes */
-    size_t per_chunk;        /* elements */
-    size_t k, count;         /* chunk that is put; of so many */
-    int stage;
-    bool running;
-    char *own;                /* (chunk): this process's partial of its own block */
-    const void **sources;     /* (most of processes and local ranks) */
-    void **targets;           /* (local ranks and one) */
-    lks_messages_t *messages; /* NULL without other nodes */
-};
-
-static const lks_process_t *process_at(const lks_column_t *column, int q)
-{
-    return &column->fabric->processes[q];
-}
-
-static bool is_remote(const lks_column_t *column, int q)
-{
-    return process_at(column, q)->node_index < 0;
-}
-
-static lks_window_post_t *post_of(const lks_column_t *column, int q)
-{
-    return lks_window_post(column->fabric->window, column->index,
-                           process_at(column, q)->node_index);
-}
-
-/* Of the job at hand. */
-static lks_window_put_t *put_of(const lks_column_t *column, int q)
-{
-    return &post_of(column, q)->puts[column->jobs % 2];
-}
-
-static int slot_of(const lks_column_t *column, size_t j)
-{
-    return (int)((column->chunks + j) % SLOTS);
-}
-
-/* The pointer whose element `first` is at `data`. */
-static void *rebased(const void *data, size_t first, size_t size)
-{
-    return (void *)((uintptr_t)data - first * size);
-}
+enum { LINE = 64 };
 
 void lks_block_divide(size_t count, int processes, lks_block_t *blocks)
 {
@@ -78,7 +25,7 @@ void lks_block_divide(size_t count, int processes, lks_block_t *blocks)
 /* --- parts -------------------------------------------------------------------------------------- */
 
 /* This column's part of a block: whole cache lines. */
-static lks_block_t part_of(const lks_column_t *column, int q)
+lks_block_t lks_column_part(const lks_column_t *column, int q)
 {
     const lks_block_t *block = &column->job.blocks[q];
     size_t columns = (size_t)column->fabric->columns, grain = LINE / column->element;
@@ -97,7 +44,7 @@ static lks_block_t chunk_of(const lks_column_t *column, int q, size_t j)
     if (column->small) {
         return (lks_block_t){0, column->job.count};
     }
-    lks_block_t part = part_of(column, q);
+    lks_block_t part = lks_column_part(column, q);
     size_t skip = j * column->per_chunk;
     skip = skip < part.count ? skip : part.count;
     size_t left = part.count - skip;
@@ -110,7 +57,7 @@ static lks_block_t chunk_of(const lks_column_t *column, int q, size_t j)
 static void reduce_own(const lks_column_t *column, lks_block_t range, void *partial)
 {
     const lks_column_job_t *job = &column->job;
-    void *target = rebased(partial, range.first, column->partial);
+    void *target = lks_column_rebased(partial, range.first, column->partial);
     lks_reduce(&(lks_reduction_t){.dtype = job->call->dtype,
                                   .op = job->call->op,
                                   .first = range.first,
@@ -130,7 +77,7 @@ static lks_block_t put_range(const lks_column_t *column, int q)
 
 static lks_status_t put_remote(lks_column_t *column, int q)
 {
-    int slot = slot_of(column, column->k);
+    int slot = lks_column_slot(column, column->k);
     lks_block_t range = put_range(column, q);
     if (range.count > 0) {
         reduce_own(column, range, lks_messages_partial_out(column->messages, q, slot));
@@ -150,12 +97,12 @@ static void put_near(const lks_column_t *column, int q)
     if (range.count > 0) {
         reduce_own(column, range,
                    lks_window_partial(fabric->window, column->index, me,
-                                      process_at(column, q)->node_index,
+                                      lks_column_process(column, q)->node_index,
                                       column->chunks + column->k));
     }
 }
 
-static void wake(const lks_column_t *column)
+void lks_column_wake(const lks_column_t *column)
 {
     lks_gate_t *gate = lks_window_gate(column->fabric->window);
     if (atomic_load(&gate->sleepers) > 0) {
@@ -168,14 +115,14 @@ static lks_status_t are_sent(lks_column_t *column, size_t j, bool results, bool 
 {
     *sent = true;
     return column->messages
-               ? lks_messages_are_sent(column->messages, slot_of(column, j), results, sent)
+               ? lks_messages_are_sent(column->messages, lks_column_slot(column, j), results, sent)
                : LKS_OK;
 }
 
 static lks_status_t put(lks_column_t *column, bool *done)
 {
     const lks_fabric_t *fabric = column->fabric;
-    lks_window_put_t *mine = put_of(column, fabric->process);
+    lks_window_put_t *mine = lks_column_put(column, fabric->process);
     LKS_TRY(are_sent(column, column->k, false, done));
     if (!*done) {
         return LKS_OK;
@@ -192,14 +139,14 @@ static lks_status_t put(lks_column_t *column, bool *done)
         if (q == fabric->process) {
             continue;
         }
-        if (is_remote(column, q)) {
+        if (lks_column_is_remote(column, q)) {
             LKS_TRY(put_remote(column, q));
         } else if (!column->small) {
             put_near(column, q);
         }
     }
     atomic_store(&mine->up, column->chunks + column->k + 1);
-    wake(column);
+    lks_column_wake(column);
     return LKS_OK;
 }
 
@@ -208,11 +155,12 @@ static lks_status_t put(lks_column_t *column, bool *done)
 /* What process q called. */
 static const lks_collective_t *called_by(const lks_column_t *column, int q)
 {
-    return is_remote(column, q) ? lks_messages_call(column->messages, q, slot_of(column, 0))
-                                : &put_of(column, q)->call;
+    return lks_column_is_remote(column, q)
+               ? lks_messages_call(column->messages, q, lks_column_slot(column, 0))
+               : &lks_column_put(column, q)->call;
 }
 
-static int process_of(const lks_fabric_t *fabric, int rank)
+int lks_column_process_of(const lks_fabric_t *fabric, int rank)
 {
     int q = 0;
     while (q + 1 < fabric->process_count && fabric->processes[q + 1].first_rank <= rank) {
@@ -224,10 +172,10 @@ static int process_of(const lks_fabric_t *fabric, int rank)
 static const lks_collective_t *called_by_rank(const void *context, int rank)
 {
     const lks_column_t *column = context;
-    return called_by(column, process_of(column->fabric, rank));
+    return called_by(column, lks_column_process_of(column->fabric, rank));
 }
 
-static lks_status_t end_job(const lks_column_t *column, bool late, lks_strbuf_t *sentence)
+void lks_column_end_job(const lks_column_t *column, bool late, lks_strbuf_t *sentence)
 {
     lks_fabric_t *fabric = column->fabric;
     if (!lks_window_aborted(fabric->window, &fabric->host->aborted)) {
@@ -235,13 +183,13 @@ static lks_status_t end_job(const lks_column_t *column, bool late, lks_strbuf_t 
         lks_window_abort(fabric->window, &fabric->host->aborted);
     }
     lks_strbuf_fini(sentence);
-    return LKS_OK;
 }
 
-static lks_status_t check_agreement(const lks_column_t *column)
+bool lks_column_check(const lks_column_t *column)
 {
     const lks_fabric_t *fabric = column->fabric;
-    for (int q = 0; q < fabric->process_count; q++) {
+    bool same = true;
+    for (int q = 0; q < fabric->process_count && same; q++) {
         if (q != fabric->process && !lks_collective_same(called_by(column, q), column->job.call)) {
             lks_collective_round_t round = {.number = column->job.number,
                                             .world_size = fabric->world_size,
@@ -249,21 +197,22 @@ static lks_status_t check_agreement(const lks_column_t *column)
                                             .context = column};
             lks_strbuf_t sentence = {0};
             lks_collective_describe_mismatch(&round, &sentence);
-            return end_job(column, false, &sentence);
+            lks_column_end_job(column, false, &sentence);
+            same = false;
         }
     }
-    return LKS_OK;
+    return same && !lks_window_aborted(fabric->window, NULL);
 }
 
 /* --- reduce ------------------------------------------------------------------------------------- */
 
 /* Whether chunk j of process q is here. */
-static lks_status_t has_come(lks_column_t *column, int q, size_t j, bool *come)
+lks_status_t lks_column_has_come(lks_column_t *column, int q, size_t j, bool *come)
 {
-    if (is_remote(column, q)) {
-        return lks_messages_partial_came(column->messages, q, slot_of(column, j), come);
+    if (lks_column_is_remote(column, q)) {
+        return lks_messages_partial_came(column->messages, q, lks_column_slot(column, j), come);
     }
-    *come = atomic_load(&put_of(column, q)->up) > column->chunks + j;
+    *come = atomic_load(&lks_column_put(column, q)->up) > column->chunks + j;
     return LKS_OK;
 }
 
@@ -273,7 +222,7 @@ static lks_status_t have_all_come(lks_column_t *column, size_t j, bool *come)
     *come = true;
     for (int q = 0; q < fabric->process_count && *come; q++) {
         if (q != fabric->process) {
-            LKS_TRY(has_come(column, q, j, come));
+            LKS_TRY(lks_column_has_come(column, q, j, come));
         }
     }
     return LKS_OK;
@@ -283,10 +232,10 @@ static lks_status_t have_all_come(lks_column_t *column, size_t j, bool *come)
 static const void *partial_from(const lks_column_t *column, int q, size_t j)
 {
     const lks_fabric_t *fabric = column->fabric;
-    if (is_remote(column, q)) {
-        return lks_messages_partial_in(column->messages, q, slot_of(column, j));
+    if (lks_column_is_remote(column, q)) {
+        return lks_messages_partial_in(column->messages, q, lks_column_slot(column, j));
     }
-    int index = process_at(column, q)->node_index;
+    int index = lks_column_process(column, q)->node_index;
     return column->small
                ? lks_window_stage(fabric->window, column->index, index, column->jobs)
                : lks_window_partial(fabric->window, column->index, index,
@@ -323,13 +272,14 @@ static void reduce_block(const lks_column_t *column, size_t j, lks_block_t range
     for (int q = 0; q < fabric->process_count; q++) {
         const void *partial =
             q == fabric->process ? own_partial(column, range) : partial_from(column, q, j);
-        column->sources[q] = rebased(partial, range.first, column->partial);
+        column->sources[q] = lks_column_rebased(partial, range.first, column->partial);
     }
     if (targets > 0) {
         memcpy(column->targets, job->targets, (size_t)targets * sizeof *column->targets);
     }
     if (job->gathers && !column->small) {
-        column->targets[targets++] = rebased(result_slot(column, j), range.first, column->element);
+        column->targets[targets++] =
+            lks_column_rebased(result_slot(column, j), range.first, column->element);
     }
     lks_reduce(&(lks_reduction_t){.dtype = job->call->dtype,
                                   .op = job->call->op,
@@ -346,11 +296,11 @@ static void reduce_block(const lks_column_t *column, size_t j, lks_block_t range
 }
 
 /* Elements that are a result already, to where results go. */
-static void hand_out(const lks_column_t *column, const void *elements, lks_block_t range)
+void lks_column_hand_out(const lks_column_t *column, const void *elements, lks_block_t range)
 {
     const lks_column_job_t *job = &column->job;
     if (job->take) {
-        const void *source = rebased(elements, range.first, column->element);
+        const void *source = lks_column_rebased(elements, range.first, column->element);
         lks_reduce(&(lks_reduction_t){.dtype = job->call->dtype,
                                       .op = LKS_REDUCE_SUM,
                                       .first = range.first,
@@ -372,8 +322,8 @@ static void hand_out(const lks_column_t *column, const void *elements, lks_block
 static lks_status_t send_result(lks_column_t *column, size_t j, lks_block_t range)
 {
     for (int q = 0; q < column->fabric->process_count && column->messages; q++) {
-        if (is_remote(column, q)) {
-            LKS_TRY(lks_messages_send_result(column->messages, q, slot_of(column, j),
+        if (lks_column_is_remote(column, q)) {
+            LKS_TRY(lks_messages_send_result(column->messages, q, lks_column_slot(column, j),
                                              result_slot(column, j),
                                              range.count * column->element));
         }
@@ -387,10 +337,7 @@ static lks_status_t reduce(lks_column_t *column, bool *done)
     const lks_column_job_t *job = &column->job;
     LKS_TRY(have_all_come(column, j, done));
     if (*done && j == 0) {
-        LKS_TRY(check_agreement(column));
-        if (lks_window_aborted(column->fabric->window, NULL)) {
-            *done = false;
-        }
+        *done = lks_column_check(column);
     }
     if (*done) {
         LKS_TRY(are_sent(column, j, true, done));
@@ -404,10 +351,10 @@ static lks_status_t reduce(lks_column_t *column, bool *done)
     } else if (range.count > 0 && job->gathers && !column->small) {
         const char *from = (const char *)job->sources[0] + range.first * column->element;
         memcpy(result_slot(column, j), from, range.count * column->element);
-        hand_out(column, from, range);
+        lks_column_hand_out(column, from, range);
     }
-    atomic_store(&post_of(column, column->fabric->process)->done, column->chunks + j + 1);
-    wake(column);
+    atomic_store(&lks_column_post(column, column->fabric->process)->done, column->chunks + j + 1);
+    lks_column_wake(column);
     return range.count > 0 && job->gathers && !column->small ? send_result(column, j, range)
                                                              : LKS_OK;
 }
@@ -416,20 +363,20 @@ static lks_status_t reduce(lks_column_t *column, bool *done)
 
 static lks_status_t has_result(lks_column_t *column, int q, size_t j, bool *has)
 {
-    if (is_remote(column, q)) {
-        return lks_messages_result_came(column->messages, q, slot_of(column, j), has);
+    if (lks_column_is_remote(column, q)) {
+        return lks_messages_result_came(column->messages, q, lks_column_slot(column, j), has);
     }
-    *has = atomic_load(&post_of(column, q)->done) > column->chunks + j;
+    *has = atomic_load(&lks_column_post(column, q)->done) > column->chunks + j;
     return LKS_OK;
 }
 
 static const void *result_from(const lks_column_t *column, int q, size_t j)
 {
-    if (is_remote(column, q)) {
-        return lks_messages_result_in(column->messages, q, slot_of(column, j));
+    if (lks_column_is_remote(column, q)) {
+        return lks_messages_result_in(column->messages, q, lks_column_slot(column, j));
     }
     return lks_window_result(column->fabric->window, column->index,
-                             process_at(column, q)->node_index, column->chunks + j);
+                             lks_column_process(column, q)->node_index, column->chunks + j);
 }
 
 static lks_status_t take(lks_column_t *column, bool *done)
@@ -448,7 +395,7 @@ static lks_status_t take(lks_column_t *column, bool *done)
     for (int q = 0; q < fabric->process_count && *done; q++) {
         lks_block_t range = chunk_of(column, q, j);
         if (q != fabric->process && range.count > 0) {
-            hand_out(column, result_from(column, q, j), range);
+            lks_column_hand_out(column, result_from(column, q, j), range);
         }
     }
     return LKS_OK;
@@ -465,6 +412,7 @@ void lks_column_begin(lks_column_t *column, const lks_column_job_t *job)
         job->reduces && job->gathers && job->count * column->partial <= LKS_WINDOW_STAGE;
     column->per_chunk = column->partial ? column->fabric->chunk / column->partial : 0;
     column->running = true;
+    column->way = LKS_COLUMN_MOVES;
     column->k = 0;
     column->stage = 0;
     column->count = 1;
@@ -473,14 +421,23 @@ void lks_column_begin(lks_column_t *column, const lks_column_job_t *job)
         column->count = 0;
     }
     for (int q = 0; q < column->fabric->process_count && !column->small; q++) {
-        size_t part = part_of(column, q).count, chunks;
+        size_t part = lks_column_part(column, q).count, chunks;
         chunks = part / column->per_chunk + (part % column->per_chunk != 0);
         column->count = chunks > column->count ? chunks : column->count;
+    }
+    if (job->views && !column->small) {
+        column->way = LKS_COLUMN_MEETS;
+        lks_column_come(column);
     }
 }
 
 static lks_status_t run_stage(lks_column_t *column, bool *done)
 {
+    if (column->way != LKS_COLUMN_MOVES) {
+        *done =
+            column->way == LKS_COLUMN_MEETS ? lks_column_meet(column) : lks_column_await(column);
+        return LKS_OK;
+    }
     *done = true;
     switch (column->stage) {
     case 0: return column->k < column->count ? put(column, done) : LKS_OK;
@@ -498,142 +455,28 @@ static lks_status_t check_aborted(lks_column_t *column)
                                  lks_collective_name(column->job.call->kind));
 }
 
+static bool is_over(const lks_column_t *column)
+{
+    return column->k >= column->count + 2;
+}
+
 lks_status_t lks_column_advance(lks_column_t *column, bool *done)
 {
-    while (column->k < column->count + 2) {
-        bool passed;
+    while (!is_over(column)) {
+        bool passed, moves = column->way == LKS_COLUMN_MOVES;
         LKS_TRY(run_stage(column, &passed));
         if (!passed) {
             *done = false;
             return check_aborted(column);
         }
-        column->stage = (column->stage + 1) % 3;
-        column->k += column->stage == 0;
+        column->passed++;
+        column->stage = moves ? (column->stage + 1) % 3 : 0;
+        column->k += moves && column->stage == 0;
     }
     column->chunks += column->running ? column->count : 0;
     column->jobs += column->running;
     column->running = false;
     *done = true;
-    return LKS_OK;
-}
-
-/* --- waiting ------------------------------------------------------------------------------------ */
-
-/* NULL for a rank that is missing: of a process that is, those which have not come to this collective. */
-static const lks_collective_t *came(const void *context, int rank)
-{
-    const lks_column_t *column = context;
-    const lks_fabric_t *fabric = column->fabric;
-    int q = process_of(fabric, rank);
-    size_t j = column->k > 0 ? column->k - 1 : 0;
-    bool here = q == fabric->process;
-    if (!here && is_remote(column, q)) {
-        here = !lks_messages_awaits(column->messages, q, slot_of(column, j));
-    } else if (!here) {
-        here = column->stage == 2
-                   ? atomic_load(&post_of(column, q)->done) > column->chunks + column->k - 2
-                   : atomic_load(&put_of(column, q)->up) > column->chunks + j;
-        lks_window_counter_t which =
-            column->index < fabric->columns ? LKS_WINDOW_COLLECTIVES : LKS_WINDOW_BUCKETS;
-        uint64_t calls = atomic_load(lks_window_calls(fabric->window, rank, which));
-        bool some_behind = false;
-        for (int i = 0; i < fabric->processes[q].ranks; i++) {
-            int other = fabric->processes[q].first_rank + i;
-            some_behind |=
-                atomic_load(lks_window_calls(fabric->window, other, which)) <= column->job.number;
-        }
-        here |= some_behind && calls > column->job.number;
-    }
-    return here ? column->job.call : NULL;
-}
-
-static void end_late(lks_column_t *column)
-{
-    const lks_fabric_t *fabric = column->fabric;
-    size_t j = column->k > 0 ? column->k - 1 : 0;
-    for (int q = 0; q < fabric->process_count;
-         q++) { /* messages that are here, but were not looked for yet */
-        bool come;
-        if (q != fabric->process && is_remote(column, q) &&
-            has_come(column, q, j, &come) != LKS_OK) {
-            break;
-        }
-    }
-    lks_collective_round_t round = {.number = column->job.number,
-                                    .world_size = fabric->world_size,
-                                    .called = came,
-                                    .context = column};
-    lks_strbuf_t sentence = {0};
-    lks_collective_describe_late(&round, column->job.call, fabric->host->timeout, &sentence);
-    (void)end_job(column, true, &sentence);
-}
-
-/* The deadline is past; but if this process was stopped meanwhile, the others may have come. */
-static lks_status_t look_again(lks_column_t *column, bool *done)
-{
-    size_t k = column->k;
-    int stage = column->stage;
-    LKS_TRY(lks_column_advance(column, done));
-    if (!*done && column->k == k && column->stage == stage) {
-        end_late(column);
-    }
-    return LKS_OK;
-}
-
-/* A while without a look at the window's gate: messages open none. */
-static void doze(void)
-{
-    const struct timespec pause = {.tv_nsec = 20000};
-    (void)nanosleep(&pause, NULL);
-}
-
-/* Advances until something is done, or something has happened, or the deadline is past. */
-static lks_status_t wait_once(lks_column_t *column, uint64_t deadline, bool *done)
-{
-    lks_gate_t *gate = lks_window_gate(column->fabric->window);
-    atomic_fetch_add(&gate->sleepers,
-                     1); /* before the look: whoever wakes looks for sleepers after the change */
-    uint32_t closed = atomic_load(&gate->value);
-    size_t k = column->k;
-    int stage = column->stage;
-    lks_status_t status = lks_column_advance(column, done);
-    if (status == LKS_OK && !*done && column->k == k && column->stage == stage) {
-        if (column->fabric->has_remote) {
-            doze();
-        } else {
-            (void)lks_gate_wait_until(gate, closed, 0, deadline);
-        }
-    }
-    atomic_fetch_sub(&gate->sleepers, 1);
-    return status;
-}
-
-lks_status_t lks_column_finish(lks_column_t *column)
-{
-    bool done = false;
-    size_t k = 0;
-    int stage = 0;
-    for (uint32_t i = 0; i <= column->fabric->host->spin; i++) {
-        LKS_TRY(lks_column_advance(column, &done));
-        if (done) {
-            return LKS_OK;
-        }
-        i = column->k != k || column->stage != stage ? 0 : i; /* the patience is for one chunk */
-        k = column->k;
-        stage = column->stage;
-        lks_pause();
-    }
-    uint64_t deadline = lks_deadline_in(column->fabric->host->timeout);
-    while (!done) {
-        LKS_TRY(wait_once(column, deadline, &done));
-        if (column->k != k || column->stage != stage) {
-            deadline = lks_deadline_in(column->fabric->host->timeout);
-        } else if (!done && lks_now_ns() >= deadline) {
-            LKS_TRY(look_again(column, &done));
-        }
-        k = column->k;
-        stage = column->stage;
-    }
     return LKS_OK;
 }
 
@@ -650,11 +493,10 @@ lks_status_t lks_column_create(lks_fabric_t *fabric, int index, lks_column_t **o
     if (!column) {
         return out_of_memory();
     }
-    size_t ranks = (size_t)fabric->processes[fabric->process].ranks;
-    size_t processes = (size_t)fabric->process_count;
+    size_t ranks = (size_t)fabric->world_size;
     *column = (lks_column_t){.fabric = fabric, .index = index};
     column->own = aligned_alloc(LINE, fabric->chunk);
-    column->sources = calloc(ranks > processes ? ranks : processes, sizeof *column->sources);
+    column->sources = calloc(ranks, sizeof *column->sources);
     column->targets = calloc(ranks + 1, sizeof *column->targets);
     lks_status_t status =
         column->own && column->sources && column->targets ? LKS_OK : out_of_memory();

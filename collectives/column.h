@@ -5,6 +5,7 @@
  * chunk k - 1 is reduced, and chunk k - 2 taken. A reduce-scatter is the first phase, a broadcast or an all-gather the
  * second. A vector of at most LKS_WINDOW_STAGE bytes goes to everyone in one piece, and all reduce all of it.
  * Chunks go through the window between processes of one node and as MPI messages between nodes.
+ * Between processes of one node, a vector that all ranks have at the same place of shared memory (memory.h) does not move.
  * Threads inside a process take a column each: the same part of every block. Their buffers are read and written directly.
  * Ranks disagree: each chunk comes with what its process called, which is compared before it is used. */
 #ifndef LOCKSTEP_COLLECTIVES_COLUMN_H
@@ -26,9 +27,13 @@ typedef struct lks_column_job {
     const lks_collective_t *call; /* what others must have called, too */
     uint64_t number;
     bool reduces, gathers;
-    const lks_block_t *blocks;  /* (process_count), of the whole vector */
-    size_t count;               /* elements of the whole vector */
-    int divisor;                /* of AVG; 0: the world size */
+    const lks_block_t *blocks; /* (process_count), of the whole vector */
+    size_t count;              /* elements of the whole vector */
+    int divisor;               /* of AVG; 0: the world size */
+    /* Of an all-reduce in place whose vector all ranks of this process have at one place of shared memory: that, and the
+     * vectors there of all ranks (world_size). They are reduced where they are if other processes say the same. NULL: no. */
+    void *const *views;
+    lks_place_t place;
     const void *const *sources; /* (source_count): whole vectors of this process's ranks */
     int source_count;
     void *const *targets; /* (target_count): whole vectors, one per rank that wants the result */

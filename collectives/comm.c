@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* comm.c - what every backend would do alike: check a call's arguments, then hand it to the table. */
 #include "collectives/backend.h"
+#include "collectives/memory.h"
 #include "collectives/reduce.h"
 #include "core/checked.h"
 
@@ -147,6 +148,7 @@ void lks_comm_abort(lks_comm_t *comm, const char *reason)
 void lks_comm_destroy(lks_comm_t *comm)
 {
     if (comm) {
+        lks_comm_forget_memories(comm);
         comm->backend->destroy(comm);
     }
 }

@@ -9,6 +9,7 @@
 #include "collectives/exchange.h"
 #include "collectives/backend.h"
 #include "collectives/column.h"
+#include "collectives/memory.h"
 #include "collectives/progress.h"
 #include "collectives/reduce.h"
 #include "core/fnv.h"
@@ -30,6 +31,7 @@ typedef struct slot {
     _Alignas(CACHE_LINE) _Atomic uint64_t done;
     _Atomic bool working; /* on the memory of peers */
     _Alignas(CACHE_LINE) const lks_exchange_bucket_t *buckets;
+    const lks_place_t *places; /* of buckets, where other processes see them */
 } slot_t;
 
 struct lks_exchange {
@@ -40,6 +42,7 @@ struct lks_exchange {
     lks_exchange_config_t config;
     int divisor;
     lks_exchange_bucket_t *buckets; /* (count) */
+    lks_place_t *places;            /* (count) */
     size_t count;
     uint64_t steps;
     uint64_t posted, done; /* as in this rank's slot */
@@ -48,6 +51,7 @@ struct lks_exchange {
     void **targets;        /* (ranks) */
     lks_column_t *column;  /* NULL: alone in the job, or without a part of it */
     lks_block_t *blocks;   /* (processes) */
+    void **views;          /* (world_size) */
     lks_collective_t call; /* the bucket that is under way in the column */
     struct part *part;     /* likewise */
     bool under_way;
@@ -274,6 +278,18 @@ static void record_bucket(const lks_exchange_t *exchange, size_t bucket, int64_t
     lks_trace_end(exchange->row, exchange->spans[bucket], start, &bytes, 1);
 }
 
+/* Where all ranks of this process have a bucket. */
+static lks_place_t common_place(const lks_exchange_t *exchange, size_t bucket)
+{
+    lks_place_t place = exchange->places[bucket];
+    for (int i = 0; i < exchange->comm->local_size; i++) {
+        if (!lks_place_same(exchange->shared->slots[i].places[bucket], place)) {
+            return (lks_place_t){0};
+        }
+    }
+    return place;
+}
+
 /* Begins the exchange of a bucket with the other processes. */
 static void begin(lks_exchange_t *exchange, size_t bucket)
 {
@@ -289,6 +305,10 @@ static void begin(lks_exchange_t *exchange, size_t bucket)
                                         .op = exchange->config.op,
                                         .count = own->count};
     *exchange->part = (part_t){exchange, bucket, 0, own->count};
+    lks_place_t place = common_place(exchange, bucket);
+    if (place.memory) {
+        lks_comm_views(comm, place, exchange->views);
+    }
     lks_column_begin(exchange->column,
                      &(lks_column_job_t){.call = &exchange->call,
                                          .number = exchange->sequence + exchange->done,
@@ -297,6 +317,8 @@ static void begin(lks_exchange_t *exchange, size_t bucket)
                                          .divisor = exchange->divisor,
                                          .blocks = exchange->blocks,
                                          .count = own->count,
+                                         .views = place.memory ? exchange->views : NULL,
+                                         .place = place,
                                          .sources = exchange->sources,
                                          .source_count = comm->local_size,
                                          .targets = exchange->targets,
@@ -551,8 +573,9 @@ static lks_status_t open_column(lks_exchange_t *exchange)
     exchange->column = comm->backend->exchange(comm);
     exchange->counter = comm->backend->exchange_counter(comm);
     exchange->blocks = calloc((size_t)comm->processes, sizeof *exchange->blocks);
+    exchange->views = calloc((size_t)comm->world_size, sizeof *exchange->views);
     exchange->part = calloc(1, sizeof *exchange->part);
-    return exchange->blocks && exchange->part
+    return exchange->blocks && exchange->views && exchange->part
                ? LKS_OK
                : lks_fail(LKS_ERR_NO_MEMORY, "a gradient exchange: out of memory");
 }
@@ -625,8 +648,10 @@ void lks_exchange_destroy(lks_exchange_t *exchange)
         }
     }
     free(exchange->buckets);
+    free(exchange->places);
     free(exchange->spans);
     free(exchange->blocks);
+    free(exchange->views);
     free(exchange->part);
     free(exchange->sources);
     free(exchange);
@@ -669,16 +694,20 @@ void lks_exchange_set_divisor(lks_exchange_t *exchange, int divisor)
     exchange->divisor = divisor;
 }
 
+/* Both arrays are the exchange's from here on. */
 static lks_status_t take_over(lks_exchange_t *exchange, lks_exchange_bucket_t *buckets,
-                              size_t count)
+                              lks_place_t *places, size_t count)
 {
     free(exchange->buckets);
+    free(exchange->places);
     exchange->buckets = buckets;
+    exchange->places = places;
     exchange->count = count;
     exchange->sequence += exchange->posted;
     exchange->posted = exchange->done = 0;
     slot_t *slot = own_slot(exchange);
     slot->buckets = buckets;
+    slot->places = places;
     atomic_store(&slot->posted, 0);
     atomic_store(&slot->done, 0);
     return exchange->row ? name_spans(exchange) : LKS_OK;
@@ -688,17 +717,25 @@ lks_status_t lks_exchange_set_buckets(lks_exchange_t *exchange,
                                       const lks_exchange_bucket_t *buckets, size_t count)
 {
     lks_exchange_bucket_t *copy = calloc(count ? count : 1, sizeof *copy);
-    if (!copy) {
+    lks_place_t *places = calloc(count ? count : 1, sizeof *places);
+    if (!copy || !places) {
+        free(copy);
+        free(places);
         return lks_fail(LKS_ERR_NO_MEMORY, "%zu gradient buckets: out of memory", count);
     }
     memcpy(copy, buckets, count * sizeof *copy);
+    for (size_t i = 0; i < count; i++) {
+        size_t nbytes = buckets[i].count * lks_dtype_size(buckets[i].dtype);
+        places[i] = lks_comm_place(exchange->comm, buckets[i].data, nbytes);
+    }
     lks_status_t status = check_agreement(exchange, buckets, count);
     if (status != LKS_OK) {
         free(copy);
+        free(places);
         return status;
     }
     lock(exchange);
-    status = take_over(exchange, copy, count);
+    status = take_over(exchange, copy, places, count);
     unlock(exchange);
     return status == LKS_OK ? lks_comm_barrier(exchange->comm) : status;
 }

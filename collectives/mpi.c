@@ -16,6 +16,7 @@ typedef struct process {
     _Atomic int references;
     lks_fabric_t fabric;
     lks_column_t *farewell; /* the first column, which outlives its rank */
+    lks_place_t *places;    /* (ranks): where each has the vector of the all-reduce under way */
 } process_t;
 
 typedef struct mpi {
@@ -27,6 +28,7 @@ typedef struct mpi {
     lks_block_t *blocks;             /* (process_count) */
     const void **sources;            /* (local_size) */
     void **targets;                  /* (local_size) */
+    void **views;                    /* (world_size) */
     const lks_collective_t *call;    /* that is under way */
 } mpi_t;
 
@@ -107,6 +109,18 @@ static void gather_buffers(mpi_t *mpi)
     }
 }
 
+/* Where all ranks of this process have the vector. */
+static lks_place_t common_place(const mpi_t *mpi)
+{
+    const lks_place_t *places = mpi->process->places;
+    for (int i = 1; i < mpi->comm.local_size; i++) {
+        if (!lks_place_same(places[i], places[0])) {
+            return (lks_place_t){0};
+        }
+    }
+    return places[0];
+}
+
 static lks_status_t all_reduce_work(void *context)
 {
     mpi_t *mpi = context;
@@ -117,8 +131,14 @@ static lks_status_t all_reduce_work(void *context)
     }
     lks_block_divide(count, fabric->process_count, mpi->blocks);
     gather_buffers(mpi);
+    lks_place_t place = common_place(mpi);
+    if (place.memory) {
+        lks_comm_views(&mpi->comm, place, mpi->views);
+    }
     return exchange(mpi, &(lks_column_job_t){.reduces = true,
                                              .gathers = true,
+                                             .views = place.memory ? mpi->views : NULL,
+                                             .place = place,
                                              .count = count,
                                              .source_count = mpi->comm.local_size,
                                              .target_count = mpi->comm.local_size});
@@ -126,7 +146,11 @@ static lks_status_t all_reduce_work(void *context)
 
 static lks_status_t mpi_all_reduce(lks_comm_t *comm, const lks_collective_t *call)
 {
-    return run(mpi_of(comm), call, all_reduce_work);
+    mpi_t *mpi = mpi_of(comm);
+    mpi->process->places[lks_comm_local_rank(comm)] =
+        call->send == call->recv ? lks_comm_place(comm, call->recv, call->nbytes)
+                                 : (lks_place_t){0};
+    return run(mpi, call, all_reduce_work);
 }
 
 static lks_status_t broadcast_work(void *context)
@@ -305,6 +329,7 @@ static void process_destroy(process_t *process, bool orderly)
     }
     lks_column_destroy(process->farewell);
     lks_fabric_close(fabric);
+    free(process->places);
     free(process);
 }
 
@@ -317,6 +342,7 @@ static void rank_destroy(mpi_t *mpi)
     free(mpi->blocks);
     free(mpi->sources);
     free(mpi->targets);
+    free(mpi->views);
     free(mpi);
 }
 
@@ -342,6 +368,11 @@ static _Atomic uint64_t *mpi_exchange_counter(lks_comm_t *comm)
     return lks_window_calls(mpi_of(comm)->process->fabric.window, comm->rank, LKS_WINDOW_BUCKETS);
 }
 
+static bool mpi_shares_memory(lks_comm_t *comm)
+{
+    return comm->processes > 1 && !mpi_of(comm)->process->fabric.has_remote;
+}
+
 static const lks_comm_backend_t backend = {
     .name = "mpi",
     .broadcast = mpi_broadcast,
@@ -353,6 +384,7 @@ static const lks_comm_backend_t backend = {
     .destroy = mpi_destroy,
     .host = mpi_host,
     .ended_elsewhere = mpi_ended_elsewhere,
+    .shares_memory = mpi_shares_memory,
     .exchange = mpi_exchange,
     .exchange_counter = mpi_exchange_counter,
 };
@@ -386,7 +418,9 @@ static lks_status_t make_rank(process_t *process, lks_comm_t *inner, int local, 
     mpi->blocks = calloc((size_t)fabric->process_count, sizeof *mpi->blocks);
     mpi->sources = calloc(ranks, sizeof *mpi->sources);
     mpi->targets = calloc(ranks, sizeof *mpi->targets);
-    lks_status_t status = mpi->blocks && mpi->sources && mpi->targets ? LKS_OK : out_of_memory();
+    mpi->views = calloc((size_t)fabric->world_size, sizeof *mpi->views);
+    bool made = mpi->blocks && mpi->sources && mpi->targets && mpi->views;
+    lks_status_t status = made ? LKS_OK : out_of_memory();
     if (status == LKS_OK && local < fabric->columns) {
         status = lks_column_create(fabric, local, &mpi->column);
     }
@@ -411,6 +445,10 @@ static lks_status_t make_ranks(process_t *process, const lks_comm_config_t *conf
     const lks_process_t *own = &fabric->processes[fabric->process];
     lks_comm_config_t local = config ? *config : lks_comm_config_default();
     local.cores = own_cores ? (size_t)own->ranks : 1;
+    process->places = calloc((size_t)own->ranks, sizeof *process->places);
+    if (!process->places) {
+        return out_of_memory();
+    }
     LKS_TRY(lks_comm_create_local(own->ranks, &local, inner));
     lks_local_set_first_rank(inner[0], own->first_rank);
     fabric->host = inner[0]->backend->host(inner[0]);

@@ -6,6 +6,7 @@
 #define LOCKSTEP_COLLECTIVES_WINDOW_H
 
 #include "collectives/backend.h"
+#include "collectives/memory.h"
 #include "collectives/mpi_table.h"
 
 enum {
@@ -19,9 +20,16 @@ typedef struct lks_window_put {
     lks_collective_t call;
 } lks_window_put_t;
 
+/** Where the data of a collective lie that could stay there. */
+typedef struct lks_window_meeting {
+    _Alignas(64) _Atomic uint64_t met; /* collectives of the column, with this one */
+    lks_place_t place;
+} lks_window_meeting_t;
+
 /** What a process tells the others of its node in one column, on cache lines of its own. */
 typedef struct lks_window_post {
-    lks_window_put_t puts[2];           /* by the parity of the column's collectives */
+    lks_window_put_t puts[2]; /* by the parity of the column's collectives, as the next */
+    lks_window_meeting_t meetings[2];
     _Alignas(64) _Atomic uint64_t done; /* chunks reduced, over all collectives */
 } lks_window_post_t;
 

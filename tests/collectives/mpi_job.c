@@ -4,6 +4,7 @@
  * Exit code 1 and a sentence per rank that failed. */
 #include "collectives/exchange.h"
 #include "collectives/process.h"
+#include "collectives/shared_trials.h"
 #include "collectives/trials.h"
 
 #include <signal.h>
@@ -33,6 +34,37 @@ static lks_status_t reduce(lks_comm_t *comm, size_t count)
     static float buffers[8][100000];
     float *data = buffers[lks_comm_local_rank(comm)];
     return lks_comm_all_reduce(comm, data, data, count, LKS_DTYPE_F32, LKS_REDUCE_SUM, NULL);
+}
+
+/* The same of memory that all processes see. */
+static lks_status_t reduce_seen(lks_comm_t *comm, size_t count, unsigned late)
+{
+    lks_comm_memory_t *memory;
+    LKS_TRY(lks_comm_memory_create(comm, 100000 * sizeof(float), &memory)); /* two collectives */
+    (void)sleep(late);
+    float *data = lks_comm_memory_data(memory);
+    lks_status_t status =
+        lks_comm_all_reduce(comm, data, data, count, LKS_DTYPE_F32, LKS_REDUCE_SUM, NULL);
+    lks_comm_memory_destroy(memory);
+    return status;
+}
+
+static lks_status_t seen_count_differs(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    return reduce_seen(comm, lks_comm_rank(comm) == 1 ? 99999 : 100000, 0);
+}
+
+static lks_status_t seen_small_count_differs(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    return reduce_seen(comm, lks_comm_rank(comm) == 1 ? 100000 : 10, 0);
+}
+
+static lks_status_t seen_stalls(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    return reduce_seen(comm, 100000, lks_comm_rank(comm) == 1 ? 3 : 0);
 }
 
 static lks_status_t count_differs(lks_comm_t *comm, void *context)
@@ -156,6 +188,13 @@ static const struct named_trial {
     {"kill", is_killed},
     {"stop", is_stopped},
     {"overlap", overlaps},
+    {"shared", reduce_shared},
+    {"partly-shared", reduce_partly_shared},
+    {"memories", make_memories},
+    {"sizes", sizes_differ},
+    {"seen-count", seen_count_differs},
+    {"seen-small-count", seen_small_count_differs},
+    {"seen-stall", seen_stalls},
 };
 
 static rank_fn_t find(const char *name)
@@ -183,5 +222,7 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "mpi_job: %s\n", lks_last_error()->message);
         return 1;
     }
-    return run_process(count, comms, find(argv[2]), NULL);
+    int code = run_process(count, comms, find(argv[2]), NULL);
+    destroy_kept_memories();
+    return code;
 }

@@ -55,6 +55,16 @@ works 2 1 stage
 works 2 2 million
 works 2 1 reuse
 
+# memory that all processes see
+for layout in "2 1" "2 2" "2 3" "3 1"; do
+    # shellcheck disable=SC2086 # two words
+    works $layout shared
+done
+works 2 1 partly-shared
+works 2 2 partly-shared
+works 2 2 memories
+works 2 2 sizes
+
 other="collective 2: rank 0 called all_reduce of 100000 float32 (sum), rank 1 called"
 late="collective 2, all_reduce of 100000 float32 (sum): rank 1 did not come within 1.5 s"
 for layout in "2 1" "2 2"; do
@@ -65,6 +75,9 @@ for layout in "2 1" "2 2"; do
         ends_with "$other barrier" $layout collective
         ends_with "$late" $layout stall
         ends_with "rank 1: I/O error: disk full" $layout fail
+        ends_with "sum), rank 1 called all_reduce of 99999" $layout seen-count
+        ends_with "rank 1 called all_reduce of 100000" $layout seen-small-count
+        ends_with "all_reduce of 100000 float32 (sum): rank 1 did not come within 1.5 s" $layout seen-stall
         ends_with "" $layout kill # the launcher ends the others
     }
 done
@@ -79,6 +92,7 @@ works 2 2 million
 works 2 1 overlap
 works 2 2 overlap
 works 3 1 overlap
+works 2 2 memories
 ends_with "$other all_reduce of 99999" 2 2 count
 ends_with "rank 1 did not come within 1.5 s" 2 1 stall
 ends_with "rank 1: I/O error: disk full" 2 2 fail

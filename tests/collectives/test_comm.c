@@ -53,6 +53,7 @@ Test(comm, timeout_must_be_positive)
 
 Test(comm, destroying_null_does_nothing)
 {
+    lks_comm_memory_destroy(NULL);
     lks_comm_destroy(NULL);
 }
 

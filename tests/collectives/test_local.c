@@ -5,6 +5,7 @@
 #include "collectives/ranks.h"
 #include "collectives/reduce.h"
 #include "collectives/reference.h"
+#include "collectives/shared_trials.h"
 #include "collectives/trials.h"
 #include "support/support.h"
 
@@ -73,6 +74,13 @@ Test(local, ranks_that_spin_without_a_core_of_their_own_get_there)
     for (int i = 0; i < 8; i++) {
         cr_assert(errors[i].status == LKS_OK, "%s", errors[i].message);
     }
+}
+
+Test(local, memory_of_a_communicator_is_memory)
+{
+    run_ranks_ok(3, reduce_shared, NULL);
+    run_ranks_ok(3, make_memories, NULL);
+    destroy_kept_memories(); /* after their communicators */
 }
 
 Test(local, a_buffer_may_be_reused_at_once)

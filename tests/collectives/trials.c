@@ -25,8 +25,8 @@ static lks_status_t check_bytes(const void *got, const void *wanted, size_t nbyt
 lks_status_t try_all_reduce(lks_comm_t *comm, const trial_t *t)
 {
     size_t size = lks_dtype_size(t->dtype), nbytes = t->count * size;
-    void *send = malloc(nbytes + 1), *wanted = malloc(nbytes + 1);
-    void *recv = t->in_place ? send : malloc(nbytes + 1);
+    void *own = malloc(nbytes + 1), *wanted = malloc(nbytes + 1);
+    void *send = t->memory ? t->memory : own, *recv = t->in_place ? send : malloc(nbytes + 1);
     rank_fill(t->dtype, t->seed, lks_comm_rank(comm), 0, t->count, send);
     for (size_t i = 0; i < t->count; i++) {
         rank_reduced(t->dtype, t->op, t->seed, lks_comm_world_size(comm), i,
@@ -39,7 +39,7 @@ free_all:
     if (recv != send) {
         free(recv);
     }
-    free(send);
+    free(own);
     free(wanted);
     return status;
 }

@@ -17,6 +17,7 @@ typedef struct trial {
     size_t count;
     uint64_t seed;
     bool in_place;
+    void *memory; /* NULL: of its own; else where an all-reduce has its input */
 } trial_t;
 
 lks_status_t try_all_reduce(lks_comm_t *comm, const trial_t *trial);
