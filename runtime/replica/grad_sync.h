@@ -54,7 +54,7 @@ typedef struct lks_sync_hook {
     lks_grad_bucket_t *buckets; /* (bucket_count): as a hook sees them */
     lks_grad_bucket_param_t *params;
     lks_exchange_bucket_t *sent; /* (bucket_count): as the exchange sees them */
-    void *wire;                  /* what they point to, if it is a 16-bit copy */
+    lks_comm_memory_t *wire;     /* what they point to, if it is a 16-bit copy */
     lks_power_sgd_t *power_sgd;
 } lks_sync_hook_t;
 
@@ -84,7 +84,8 @@ struct lks_grad_sync {
     char *names;        /* what params[].name point into */
     size_t state_count; /* elements of the optimizer's flat states */
 
-    /* Gradients: the module's block, or one of our own. */
+    /* Gradients: the module's block, or one of our own, in `memory`. */
+    lks_comm_memory_t *memory;
     bool borrowed_grads;
     char *grads, *accumulated; /* same layout; accumulated is made when it is needed */
     size_t grads_nbytes;
@@ -121,7 +122,7 @@ struct lks_grad_sync {
 /* --- replica.c ---------------------------------------------------------------------------------- */
 
 /** Makes replica->sync and, if the options say so, replica->optim. `params` NULL: those of replica->module, whose
- *  gradients stay where they are. All ranks together. */
+ *  gradients stay the module's, but move to memory that other processes see. All ranks together. */
 LKS_NODISCARD lks_status_t lks_grad_sync_create(lks_replica_t *replica,
                                                 const lks_replica_param_t *params, size_t count,
                                                 const lks_replica_options_t *options);

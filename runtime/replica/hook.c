@@ -77,7 +77,7 @@ static lks_status_t out_of_memory(void)
 
 static void forget_buckets(lks_sync_hook_t *hook)
 {
-    lks_device_free(lks_device_host(), hook->wire);
+    lks_comm_memory_destroy(hook->wire);
     free(hook->sent);
     free(hook->buckets);
     free(hook->params);
@@ -125,10 +125,8 @@ static lks_status_t make_wire(lks_grad_sync_t *sync)
     for (size_t b = 0; b < sync->bucket_count; b++) {
         elements += (hook->sent[b].count + LINE - 1) / LINE * LINE;
     }
-    void *wire;
-    LKS_TRY(lks_device_alloc(lks_device_host(), elements * sizeof(uint16_t), &wire));
-    hook->wire = wire;
-    uint16_t *next = wire;
+    LKS_TRY(lks_comm_memory_create(sync->replica->comm, elements * sizeof(uint16_t), &hook->wire));
+    uint16_t *next = lks_comm_memory_data(hook->wire);
     for (size_t b = 0; b < sync->bucket_count; b++) {
         hook->sent[b].data = next;
         hook->sent[b].dtype =

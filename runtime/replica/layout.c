@@ -78,10 +78,8 @@ static lks_status_t make_grads(lks_grad_sync_t *sync)
             nbytes += param->padded * lks_dtype_size(param->dtype);
         }
     }
-    void *grads;
-    LKS_TRY(lks_device_alloc(lks_device_host(), nbytes, &grads));
-    memset(grads, 0, nbytes);
-    sync->grads = grads;
+    LKS_TRY(lks_comm_memory_create(sync->replica->comm, nbytes, &sync->memory));
+    sync->grads = lks_comm_memory_data(sync->memory);
     sync->grads_nbytes = nbytes;
     return LKS_OK;
 }

@@ -152,16 +152,56 @@ static lks_status_t register_module(lks_grad_sync_t *sync)
         const lks_param_t *param = lks_module_param(module, i);
         if (param->kind == LKS_PARAM_WEIGHT) {
             sync->params[i].state = (size_t)(param->value.offset - values.offset);
-            sync->params[i].grad = lks_tensor_data(&param->grad);
         }
     }
     sync->borrowed_grads = true;
     if (grads.storage) {
-        sync->grads = lks_tensor_data(&grads);
-        sync->grads_nbytes = lks_tensor_nbytes(&grads);
+        sync->grads_nbytes = lks_storage_nbytes(grads.storage);
         sync->state_count = (size_t)lks_tensor_numel(&values);
     }
     return status;
+}
+
+static void destroy_memory(void *memory)
+{
+    lks_comm_memory_destroy(memory);
+}
+
+/* A module's gradients move to where other processes see them: they stay there, with the module. */
+static lks_status_t share_module_grads(lks_grad_sync_t *sync)
+{
+    lks_comm_memory_t *memory;
+    lks_storage_t *storage;
+    LKS_TRY(lks_comm_memory_create(sync->replica->comm, sync->grads_nbytes, &memory));
+    lks_status_t status = lks_storage_wrap(lks_device_host(), lks_comm_memory_data(memory),
+                                           sync->grads_nbytes, destroy_memory, memory, &storage);
+    if (status != LKS_OK) {
+        lks_comm_memory_destroy(memory);
+        return status;
+    }
+    lks_module_move_grads(sync->replica->module, storage);
+    lks_storage_release(storage); /* the memory they had */
+    return LKS_OK;
+}
+
+static lks_status_t find_module_grads(lks_grad_sync_t *sync)
+{
+    const lks_module_t *module = sync->replica->module;
+    lks_tensor_t grads = lks_module_flat_grads(module);
+    if (!grads.storage) {
+        return LKS_OK;
+    }
+    if (sync->replica->comm->processes > 1) {
+        LKS_TRY(share_module_grads(sync));
+    }
+    sync->grads = lks_tensor_data(&grads);
+    for (size_t i = 0; i < sync->param_count; i++) {
+        const lks_param_t *param = lks_module_param(module, i);
+        if (param->kind == LKS_PARAM_WEIGHT) {
+            sync->params[i].grad = lks_tensor_data(&param->grad);
+        }
+    }
+    return LKS_OK;
 }
 
 /* --- life --------------------------------------------------------------------------------------- */
@@ -240,6 +280,7 @@ static lks_status_t set_up(lks_grad_sync_t *sync, const lks_replica_param_t *par
     }
     LKS_TRY(params ? register_params(sync, params) : register_module(sync));
     LKS_TRY(lks_grad_sync_compare(sync));
+    LKS_TRY(params ? LKS_OK : find_module_grads(sync));
     LKS_TRY(lks_grad_sync_hook_init(sync));
     LKS_TRY(make_optim(sync));
     LKS_TRY(find_peers(sync));
@@ -297,9 +338,7 @@ void lks_grad_sync_destroy(lks_grad_sync_t *sync)
     lks_exchange_destroy(sync->exchange); /* first: then no peer touches the rest */
     lks_optim_destroy(sync->replica->optim);
     sync->replica->optim = NULL;
-    if (!sync->borrowed_grads) {
-        lks_device_free(lks_device_host(), sync->grads);
-    }
+    lks_comm_memory_destroy(sync->memory);
     lks_device_free(lks_device_host(), sync->accumulated);
     lks_grad_sync_hook_fini(sync);
     free(sync->exchange_buckets);
