@@ -12,7 +12,7 @@ struct lks_column {
     uint64_t chunks, jobs; /* before this job */
     lks_column_job_t job;
     enum {
-        LKS_COLUMN_MEETS, /* perhaps nothing has to move: until all have come, nobody knows */
+        LKS_COLUMN_MEETS,  /* perhaps nothing has to move: until all have come, nobody knows */
         LKS_COLUMN_AWAITS, /* nothing moves: until all have done their part */
         LKS_COLUMN_MOVES
     } way;

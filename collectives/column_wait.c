@@ -127,4 +127,3 @@ lks_status_t lks_column_finish(lks_column_t *column)
     }
     return LKS_OK;
 }
-

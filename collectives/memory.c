@@ -105,8 +105,7 @@ static int map_view(const offer_t *offer, void **view)
     if (file < 0) {
         return errno;
     }
-    void *data =
-        mmap(NULL, (size_t)offer->nbytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    void *data = mmap(NULL, (size_t)offer->nbytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     int error = data == MAP_FAILED ? errno : 0;
     (void)close(file);
     if (!error) {
@@ -146,8 +145,7 @@ static lks_status_t check_sizes(const lks_comm_memory_t *memory, const offer_t *
 }
 
 /* All ranks have it mapped, or none has. */
-static lks_status_t map_together(lks_comm_t *comm, lks_comm_memory_t *memory,
-                                 const offer_t *offers)
+static lks_status_t map_together(lks_comm_t *comm, lks_comm_memory_t *memory, const offer_t *offers)
 {
     LKS_TRY(check_sizes(memory, offers));
     int64_t error = map_all(memory, offers);

@@ -39,8 +39,11 @@ size_t lks_reduce_partial_size(lks_dtype_t dtype)
 }
 
 enum {
-    BLOCK_BYTES = 4096, /* of numbers: those of several sources fit the cache together */
-    LEVELS = 32         /* of the tree: log2 of an int's sources, and one */
+    BLOCK_BYTES =
+        4096, /* of numbers that are taken: an optimizer wants to be called with as many at once */
+    SMALL_BYTES = 1024, /* else: those of many sources and targets fit the cache together */
+    FOUR = 4,           /* sources that are folded in one pass */
+    LEVELS = 36         /* of the tree: log2 of an int's sources, and those of one pass */
 };
 
 /* One block on its way. */
@@ -71,18 +74,30 @@ static void *target(const walk_t *walk, int i)
     return (char *)walk->reduction->targets[i] + walk->first * walk->size_out;
 }
 
-/* The last fold: into the first two targets where they hold plain numbers. Returns how many are done. */
-static int fold_into_targets(walk_t *walk,
-                             void (*fold)(void *, void *, const void *, const void *, size_t))
+/* The last fold, of two or four entries: into the first two targets where they hold plain numbers. Returns how many are done. */
+static int fold_into_targets(walk_t *walk, int height)
 {
     const lks_reduction_t *reduction = walk->reduction;
     bool direct = !walk->converts_out && reduction->target_count > 0 &&
                   (reduction->op != LKS_REDUCE_AVG || reduction->partial_targets);
     void *out = direct ? target(walk, 0) : walk->blocks[0];
     void *copy = direct && reduction->target_count > 1 ? target(walk, 1) : NULL;
-    fold(out, copy, walk->entries[0], walk->entries[1], walk->numbers);
+    if (height == FOUR) {
+        walk->loops->fold_four[reduction->op](out, copy, walk->entries, walk->numbers);
+    } else {
+        walk->loops->fold[reduction->op](out, copy, walk->entries[0], walk->entries[1],
+                                         walk->numbers);
+    }
     walk->entries[0] = out;
     return direct ? 1 + (copy != NULL) : 0;
+}
+
+/* Four sources that are the next leaves of a subtree of their own, into one entry. */
+static void fold_four(walk_t *walk, int height)
+{
+    const void **bottom = &walk->entries[height];
+    walk->loops->fold_four[walk->reduction->op](walk->blocks[height], NULL, bottom, walk->numbers);
+    bottom[0] = walk->blocks[height];
 }
 
 /* Folds the two topmost of `height` entries into one. */
@@ -94,19 +109,35 @@ static void fold_top(walk_t *walk, int height)
     top[0] = walk->blocks[height - 2];
 }
 
+/* Sources `first` to first + 3, or one of them, as the topmost entries. */
+static void push(walk_t *walk, int first, int count, int height)
+{
+    for (int i = 0; i < count; i++) {
+        walk->entries[height + i] = load(walk, first + i, height + i);
+    }
+}
+
 /* All sources; the result is entries[0]. Returns the number of targets that have it. */
 static int fold_sources(walk_t *walk)
 {
     int sources = walk->reduction->source_count, height = 0;
-    for (int i = 0; i < sources; i++) {
-        walk->entries[height] = load(walk, i, height);
+    if (sources == FOUR) {
+        push(walk, 0, FOUR, 0);
+        return fold_into_targets(walk, FOUR);
+    }
+    for (int i = 0; i < sources;) {
+        int count = i % FOUR == 0 && sources - i >= FOUR ? FOUR : 1;
+        push(walk, i, count, height);
+        if (count == FOUR) {
+            fold_four(walk, height);
+        }
         height++;
-        bool last = i + 1 == sources;
-        for (int n = i + 1; height > 1 && (last ? height > 2 : n % 2 == 0); n /= 2) {
+        i += count;
+        for (int n = i / count; height > 1 && (i == sources ? height > 2 : n % 2 == 0); n /= 2) {
             fold_top(walk, height--);
         }
     }
-    return height > 1 ? fold_into_targets(walk, walk->loops->fold[walk->reduction->op]) : 0;
+    return height > 1 ? fold_into_targets(walk, 2) : 0;
 }
 
 /* AVG's division, into the block: a source is not ours to change. */
@@ -200,7 +231,8 @@ void lks_reduce(const lks_reduction_t *reduction)
         copy_source(&walk);
         return;
     }
-    size_t block = is_fold(&walk) ? reduction->count : BLOCK_BYTES / partial;
+    size_t block = (reduction->take ? BLOCK_BYTES : SMALL_BYTES) / partial;
+    block = is_fold(&walk) ? reduction->count : block;
     size_t end = reduction->first + reduction->count;
     for (walk.first = reduction->first; walk.first < end; walk.first += walk.count) {
         size_t left = end - walk.first;

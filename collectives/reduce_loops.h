@@ -15,6 +15,9 @@ typedef struct lks_reduce_loops {
      * not overlap. NULL: the dtype has no such reduction. */
     void (*fold[LKS_REDUCE_OP_COUNT])(void *out, void *copy, const void *a, const void *b,
                                       size_t count);
+    /* (s0 op s1) op (s2 op s3), the same bits as three folds, with one pass over memory; likewise. */
+    void (*fold_four[LKS_REDUCE_OP_COUNT])(void *out, void *copy, const void *const *sources,
+                                           size_t count);
     void (*divide)(void *out, const void *numbers, size_t count, int divisor); /* of AVG */
     /* From elements to numbers and back; NULL: they are the same. */
     void (*load)(void *numbers, const void *elements, size_t count);

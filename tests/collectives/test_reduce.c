@@ -21,7 +21,7 @@ static void reduce3(lks_dtype_t dtype, lks_reduce_op_t op, size_t count, const v
                                   .target_count = 1});
 }
 
-enum { RANKS_MAX = 9 };
+enum { RANKS_MAX = 13 };
 
 /* Bits of the reduction of COUNT elements of `ranks` sources against the reference's. */
 static void check_against_reference(lks_dtype_t dtype, lks_reduce_op_t op, int ranks)
