@@ -28,12 +28,18 @@ typedef struct lks_exchange_bucket {
     bool reduced; /* every rank's bucket holds the result already: parts are only handed out */
 } lks_exchange_bucket_t;
 
+enum { LKS_EXCHANGE_EACH_MOST = 2048 };
+
 typedef struct lks_exchange_config {
     lks_reduce_op_t op;
     /* Gets elements [first, first + count) of the result of a bucket, as numbers (float32 for 16-bit floats). NULL: the
      * results go into every rank's bucket. */
     void (*take)(void *context, size_t bucket, size_t first, size_t count, const void *numbers);
     void *context;
+    /* Every rank hands out, or reduces into its own bucket, all of every bucket, and not only a part for all ranks of its
+     * process: cheaper for few gradients, since nobody then waits for the others' parts. All buckets together, each rounded up to
+     * 64 bytes, have at most LKS_EXCHANGE_EACH_MOST bytes. Not with several processes. */
+    bool each;
     /* Runs `run(job, index, threads)` for every index below `threads` and waits, `work` being the bytes it moves; `take`
      * may then be called by several threads at once. NULL: the rank's thread does it alone. */
     void (*spread)(void *context, size_t work, void (*run)(void *job, size_t index, size_t threads),
@@ -49,7 +55,7 @@ LKS_NODISCARD lks_status_t lks_exchange_create(lks_comm_t *comm,
 void lks_exchange_destroy(lks_exchange_t *exchange);
 
 /** Called by all ranks, between steps, with buckets of the same counts and dtypes in the same order, reduced or not.
- *  Errors: ABORTED (they differ; the sentence says where), NO_MEMORY. */
+ *  Errors: ABORTED (they differ; the sentence says where), INVALID_ARG (too many bytes for each), NO_MEMORY. */
 LKS_NODISCARD lks_status_t lks_exchange_set_buckets(lks_exchange_t *exchange,
                                                     const lks_exchange_bucket_t *buckets,
                                                     size_t count);

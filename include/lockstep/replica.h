@@ -14,10 +14,12 @@
  * lks_replica_group (replica_group.h) does the same for a built-in model, with a thread per device.
  *
  * Buckets: gradients lie in buckets of about `bucket_bytes`, last parameters first; a gradient is a view into its bucket
- *     and never copied. A bucket is reduced over all ranks when its gradients are ready on all of them, while backward
+ *     and not copied. A bucket is reduced over all ranks when its gradients are ready on all of them, while backward
  *     goes on. After the first step buckets follow the order in which rank 0's gradients were ready.
- * Update: an optimizer of ours updates a bucket as it arrives, each rank a part of it for all ranks of its process, whose
- *     values and states are one memory. With clipping, or parameters that may be unused, all buckets arrive first.
+ * Update: an optimizer of ours updates a bucket as it arrives, each rank a part of it for all ranks of its process, with
+ *     states that these share. With clipping, or parameters that may be unused, all buckets arrive first.
+ *     In a job of one process up to 2 KiB of gradients are copied, and every rank updates all of its own parameters with
+ *     states of its own. Either way a state that was loaded into rank 0's optimizer gets to all by lks_replica_broadcast.
  *     So a parameter's value may change once its gradient is ready on all ranks: report it after its last use.
  * Mixed precision: parameters may be float16 or bfloat16, and so are their gradients then. An optimizer of ours keeps
  *     float32 master values of them beside its states, once per process; it updates these and rounds them to the values of

@@ -189,7 +189,7 @@ static lks_status_t broadcast_state(lks_grad_sync_t *sync, lks_tensor_t block, f
     float *data = block.storage ? lks_tensor_data(&block) : NULL;
     for (size_t at = 0; at < sync->state_count && block.storage; at += CHUNK) {
         size_t count = sync->state_count - at < CHUNK ? sync->state_count - at : CHUNK;
-        float *buffer = comm->rank == comm->local_first ? data + at : scratch;
+        float *buffer = sync->index == 0 ? data + at : scratch;
         LKS_TRY(lks_comm_broadcast(comm, buffer, count, LKS_DTYPE_F32, 0, NULL));
     }
     return LKS_OK;
@@ -220,10 +220,10 @@ lks_status_t lks_grad_sync_share_optim(lks_grad_sync_t *sync)
     if (!optim) {
         return LKS_OK;
     }
-    if (comm->rank != comm->local_first) {
+    if (sync->index > 0) {
         lks_optim_share_state(optim, sync->peers[0]->replica->optim);
     }
-    if (comm->processes > 1) {
+    if (sync->peer_count < comm->world_size) {
         LKS_TRY(broadcast_states(sync));
     }
     int64_t steps = lks_optim_steps(optim);

@@ -105,7 +105,10 @@ struct lks_grad_sync {
     size_t *seen; /* (param_count): the order of this step */
     size_t weights, seen_count;
 
-    lks_grad_sync_t **peers; /* (local_size): the ranks of this process */
+    /* Ranks that share the work of an update: those of this process, each of which updates its part of everybody's
+     * parameters, with states that all share. With few gradients every rank is alone: then nobody waits for parts. */
+    lks_grad_sync_t **peers; /* (peer_count) */
+    int peer_count, index;   /* which of them this one is */
     int64_t steps;           /* with synchronization */
     bool no_sync, rebuilt, fused, updating;
     bool goes_on; /* the last step was one without synchronization: the next belongs to it */

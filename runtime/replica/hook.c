@@ -233,11 +233,11 @@ static void compress(const lks_grad_sync_t *sync, size_t b)
     }
 }
 
-/* Into the buckets of all ranks of this process, which have posted theirs. */
+/* Into the buckets of all peers, which have posted theirs. */
 static void write_back(void *context, size_t b, size_t first, size_t count, const void *numbers)
 {
     const lks_grad_sync_t *sync = context;
-    for (int i = 0; i < sync->replica->comm->local_size; i++) {
+    for (int i = 0; i < sync->peer_count; i++) {
         const lks_exchange_bucket_t *bucket = &sync->peers[i]->exchange_buckets[b];
         size_t size = lks_dtype_size(bucket->dtype);
         unsigned char *to = (unsigned char *)bucket->data + first * size;

@@ -238,20 +238,37 @@ static lks_status_t make_optim(lks_grad_sync_t *sync)
     return status;
 }
 
-/* Every rank of this process learns where the others' are. */
+/* Whether a rank had better update all of its parameters than a part of everybody's. */
+static bool is_alone(const lks_grad_sync_t *sync)
+{
+    const lks_comm_t *comm = sync->replica->comm;
+    size_t nbytes = 0;
+    for (size_t i = 0; i < sync->param_count; i++) {
+        const lks_sync_param_t *param = &sync->params[i];
+        if (param->kind == LKS_PARAM_WEIGHT) {
+            nbytes += param->padded * lks_dtype_size(param->dtype);
+        }
+    }
+    return comm->processes == 1 && comm->local_size > 1 && nbytes <= LKS_EXCHANGE_EACH_MOST;
+}
+
+/* Every rank learns where its peers' are. */
 static lks_status_t find_peers(lks_grad_sync_t *sync)
 {
     lks_comm_t *comm = sync->replica->comm;
     int64_t address = (int64_t)(intptr_t)sync;
     int64_t *all = calloc((size_t)comm->world_size, sizeof *all);
-    sync->peers = calloc((size_t)comm->local_size, sizeof(lks_grad_sync_t *));
+    sync->peer_count = is_alone(sync) ? 1 : comm->local_size;
+    sync->index = sync->peer_count > 1 ? comm->rank - comm->local_first : 0;
+    sync->peers = calloc((size_t)sync->peer_count, sizeof(lks_grad_sync_t *));
     if (!all || !sync->peers) {
         free(all);
         return out_of_memory();
     }
     lks_status_t status = lks_comm_all_gather(comm, &address, all, 1, LKS_DTYPE_I64, NULL);
-    for (int i = 0; i < comm->local_size && status == LKS_OK; i++) {
-        sync->peers[i] = (lks_grad_sync_t *)(intptr_t)all[comm->local_first + i];
+    int first = comm->rank - sync->index;
+    for (int i = 0; i < sync->peer_count && status == LKS_OK; i++) {
+        sync->peers[i] = (lks_grad_sync_t *)(intptr_t)all[first + i];
     }
     free(all);
     return status;
@@ -267,9 +284,9 @@ static void spread(void *context, size_t work, void (*run)(void *job, size_t ind
 static lks_status_t set_up(lks_grad_sync_t *sync, const lks_replica_param_t *params)
 {
     lks_replica_t *replica = sync->replica;
-    const lks_exchange_config_t exchange = {.op = lks_grad_sync_exchange_op(sync),
-                                            .context = sync,
-                                            .spread = replica->exec ? spread : NULL};
+    lks_exchange_config_t exchange = {.op = lks_grad_sync_exchange_op(sync),
+                                      .context = sync,
+                                      .spread = replica->exec ? spread : NULL};
     size_t count = sync->param_count + 1;
     sync->params = calloc(count, sizeof *sync->params);
     sync->order = calloc(count, sizeof *sync->order);
@@ -290,6 +307,7 @@ static lks_status_t set_up(lks_grad_sync_t *sync, const lks_replica_param_t *par
             sync->order[ready++] = i;
         }
     }
+    exchange.each = sync->peer_count == 1 && replica->comm->local_size > 1;
     LKS_TRY(lks_exchange_create(replica->comm, &exchange, &sync->exchange));
     LKS_TRY(lks_grad_sync_lay_out(sync));
     LKS_TRY(lks_grad_sync_broadcast_values(sync));

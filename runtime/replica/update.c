@@ -44,7 +44,7 @@ static void update_run(const lks_grad_sync_t *sync, size_t piece, size_t skip, s
     }
     lks_optim_apply(replica->optim, sync->kernels, &update, dtype, value,
                     adjusted(sync, grad, count, block), run->state + skip, count);
-    for (int i = 0; i < replica->comm->local_size; i++) {
+    for (int i = 0; i < sync->peer_count; i++) {
         const lks_grad_sync_t *peer = sync->peers[i];
         if (peer != sync) {
             memcpy(peer->pieces[piece].value + skip * size, value, count * size);
@@ -129,10 +129,8 @@ static size_t grain_of(const lks_exchange_bucket_t *bucket)
 /* This rank's part of a bucket. */
 static lks_part_t own_part(const lks_grad_sync_t *sync, size_t bucket)
 {
-    const lks_comm_t *comm = sync->replica->comm;
     const lks_exchange_bucket_t *own = &sync->exchange_buckets[bucket];
-    return lks_exec_part(own->count, grain_of(own), (size_t)(comm->rank - comm->local_first),
-                         (size_t)comm->local_size);
+    return lks_exec_part(own->count, grain_of(own), (size_t)sync->index, (size_t)sync->peer_count);
 }
 
 /* Elements [first, first + count), at most BLOCK of them, as float32: where they lie, or in `block`. */
@@ -182,7 +180,7 @@ lks_status_t lks_grad_sync_update(lks_grad_sync_t *sync)
             sweep_part(&sweep, 0, 1);
         }
     }
-    return lks_comm_barrier(sync->replica->comm);
+    return sync->peer_count > 1 ? lks_comm_barrier(sync->replica->comm) : LKS_OK;
 }
 
 /* --- norms -------------------------------------------------------------------------------------- */
@@ -209,9 +207,10 @@ lks_status_t lks_grad_sync_norm(lks_grad_sync_t *sync, double *out)
     for (size_t b = 0; b < sync->bucket_count && !sync->fused; b++) {
         sum += part_squares(sync, &sync->exchange_buckets[b], own_part(sync, b));
     }
-    /* Every process has all gradients, its ranks' parts make one whole of them. */
+    const lks_comm_t *comm = sync->replica->comm;
     LKS_TRY(lks_comm_all_reduce(sync->replica->comm, &sum, &sum, 1, LKS_DTYPE_F64, LKS_REDUCE_SUM,
                                 NULL));
-    *out = sqrt(sum / sync->replica->comm->processes);
+    /* Parts make one whole for each process, or for each rank. */
+    *out = sqrt(sum / (sync->peer_count > 1 ? comm->processes : comm->world_size));
     return LKS_OK;
 }

@@ -7,25 +7,33 @@
 #include "support/support.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 enum { BUCKETS = 4, STEPS = 5 };
 
-static const size_t counts[BUCKETS] = {1, 777, 20000, 64};
-
 typedef struct plan {
     lks_dtype_t dtype;
     lks_reduce_op_t op;
-    bool take;
+    bool take, each;
 } plan_t;
+
+static const size_t many[BUCKETS] = {1, 777, 20000, 64}, few[BUCKETS] = {1, 61, 100, 16};
+
+static const size_t *counts_of(const plan_t *plan)
+{
+    return plan->each ? few : many;
+}
 
 typedef struct memory {
     lks_exchange_bucket_t buckets[BUCKETS];
 } memory_t;
 
-static void memory_init(memory_t *memory, lks_dtype_t dtype)
+static void memory_init(memory_t *memory, const plan_t *plan)
 {
+    const size_t *counts = counts_of(plan);
+    lks_dtype_t dtype = plan->dtype;
     for (int b = 0; b < BUCKETS; b++) {
         memory->buckets[b] = (lks_exchange_bucket_t){
             .data = aligned_alloc(64, (counts[b] * lks_dtype_size(dtype) + 63) / 64 * 64),
@@ -41,13 +49,13 @@ static void memory_fini(memory_t *memory)
     }
 }
 
-/* Where parts land that a rank took: one copy for all, each element written by one rank. */
-static float taken[BUCKETS][20000];
+/* Where parts land that a rank took: one copy for all, each element written by one rank; or one for each. */
+typedef float taken_t[BUCKETS][20000];
+static taken_t taken[RANKS_MAX];
 
 static void take(void *context, size_t bucket, size_t first, size_t count, const void *numbers)
 {
-    (void)context;
-    memcpy(&taken[bucket][first], numbers, count * sizeof(float));
+    memcpy(&(*(taken_t *)context)[bucket][first], numbers, count * sizeof(float));
 }
 
 static uint64_t seed_of(int step, int bucket)
@@ -55,13 +63,15 @@ static uint64_t seed_of(int step, int bucket)
     return (uint64_t)(100 * step + bucket);
 }
 
-static lks_status_t check_bucket(const plan_t *plan, int ranks, int step, int b, const void *data)
+static lks_status_t check_bucket(const plan_t *plan, int ranks, int step, int b, const void *data,
+                                 const taken_t *took)
 {
+    const size_t *counts = counts_of(plan);
     size_t size = lks_dtype_size(plan->dtype);
     unsigned char wanted[16];
     for (size_t i = 0; i < counts[b]; i++) {
         rank_reduced(plan->dtype, plan->op, seed_of(step, b), ranks, i, wanted);
-        const void *got = plan->take ? (const void *)&taken[b][i] : (const char *)data + i * size;
+        const void *got = plan->take ? (const void *)&(*took)[b][i] : (const char *)data + i * size;
         RANK_CHECK(memcmp(got, wanted, size) == 0, "step %d, bucket %d, element %zu", step, b, i);
     }
     return LKS_OK;
@@ -72,8 +82,12 @@ static lks_status_t train(lks_comm_t *comm, void *context)
     const plan_t *plan = context;
     int rank = lks_comm_rank(comm), ranks = lks_comm_world_size(comm);
     memory_t memory;
-    memory_init(&memory, plan->dtype);
-    lks_exchange_config_t config = {.op = plan->op, .take = plan->take ? take : NULL};
+    memory_init(&memory, plan);
+    const size_t *counts = counts_of(plan);
+    lks_exchange_config_t config = {.op = plan->op,
+                                    .take = plan->take ? take : NULL,
+                                    .context = &taken[plan->each ? rank : 0],
+                                    .each = plan->each};
     lks_exchange_t *exchange;
     LKS_TRY(lks_exchange_create(comm, &config, &exchange));
     LKS_TRY(lks_exchange_set_buckets(exchange, memory.buckets, BUCKETS));
@@ -84,9 +98,9 @@ static lks_status_t train(lks_comm_t *comm, void *context)
         }
         LKS_TRY(lks_exchange_finish(exchange));
         for (int b = 0; b < BUCKETS; b++) {
-            LKS_TRY(check_bucket(plan, ranks, step, b, memory.buckets[b].data));
+            LKS_TRY(check_bucket(plan, ranks, step, b, memory.buckets[b].data, config.context));
         }
-        LKS_TRY(lks_comm_barrier(comm)); /* of `taken`, which all read */
+        LKS_TRY(plan->each ? LKS_OK : lks_comm_barrier(comm)); /* of `taken`, which all read */
     }
     lks_exchange_destroy(exchange);
     memory_fini(&memory);
@@ -96,9 +110,14 @@ static lks_status_t train(lks_comm_t *comm, void *context)
 Test(exchange, sums_are_those_of_the_reference)
 {
     static const plan_t plans[] = {
-        {LKS_DTYPE_F32, LKS_REDUCE_SUM, false}, {LKS_DTYPE_F32, LKS_REDUCE_AVG, true},
-        {LKS_DTYPE_F64, LKS_REDUCE_AVG, false}, {LKS_DTYPE_BF16, LKS_REDUCE_AVG, false},
-        {LKS_DTYPE_F16, LKS_REDUCE_SUM, false},
+        {.dtype = LKS_DTYPE_F32, .op = LKS_REDUCE_SUM},
+        {.dtype = LKS_DTYPE_F32, .op = LKS_REDUCE_AVG, .take = true},
+        {.dtype = LKS_DTYPE_F64, .op = LKS_REDUCE_AVG},
+        {.dtype = LKS_DTYPE_BF16, .op = LKS_REDUCE_AVG},
+        {.dtype = LKS_DTYPE_F16, .op = LKS_REDUCE_SUM},
+        {.dtype = LKS_DTYPE_F32, .op = LKS_REDUCE_SUM, .take = true, .each = true},
+        {.dtype = LKS_DTYPE_F64, .op = LKS_REDUCE_AVG, .each = true},
+        {.dtype = LKS_DTYPE_BF16, .op = LKS_REDUCE_AVG, .each = true},
     };
     for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
         for (int ranks = 1; ranks <= 5; ranks++) {
@@ -120,7 +139,7 @@ static lks_status_t train_alone(lks_comm_t *comm, void *context)
 
 Test(exchange, one_rank_exchanges_with_itself)
 {
-    plan_t plan = {LKS_DTYPE_F32, LKS_REDUCE_AVG, false};
+    plan_t plan = {.dtype = LKS_DTYPE_F32, .op = LKS_REDUCE_AVG};
     run_ranks_ok(1, train_alone, &plan);
 }
 
@@ -130,6 +149,7 @@ typedef struct failure {
     int rank, bucket;
     lks_status_t (*fail)(lks_comm_t *comm);
     double timeout;
+    bool each;
 } failure_t;
 
 /* Rank `failure->rank` does not post the bucket; everybody frees all memory at once. */
@@ -138,15 +158,16 @@ static lks_status_t train_until(lks_comm_t *comm, void *context)
     const failure_t *failure = context;
     int rank = lks_comm_rank(comm);
     memory_t memory;
-    memory_init(&memory, LKS_DTYPE_F32);
-    lks_exchange_config_t config = {.op = LKS_REDUCE_SUM};
+    const plan_t plan = {LKS_DTYPE_F32, LKS_REDUCE_SUM, false, failure->each};
+    memory_init(&memory, &plan);
+    lks_exchange_config_t config = {.op = plan.op, .each = plan.each};
     lks_exchange_t *exchange;
     lks_status_t status = LKS_OK;
     LKS_TRY(lks_exchange_create(comm, &config, &exchange));
     LKS_TRY(lks_exchange_set_buckets(exchange, memory.buckets, BUCKETS));
     for (int step = 0; step < STEPS && status == LKS_OK; step++) {
         for (int b = 0; b < BUCKETS && status == LKS_OK; b++) {
-            rank_fill(LKS_DTYPE_F32, 1, rank, 0, counts[b], memory.buckets[b].data);
+            rank_fill(plan.dtype, 1, rank, 0, memory.buckets[b].count, memory.buckets[b].data);
             bool fails = step == 2 && rank == failure->rank && b == failure->bucket;
             status = fails ? failure->fail(comm) : LKS_OK;
             if (status == LKS_OK) {
@@ -178,46 +199,60 @@ static lks_status_t leave_silently(lks_comm_t *comm)
 static lks_status_t stall(lks_comm_t *comm)
 {
     (void)comm;
-    (void)usleep(500000);
+    (void)usleep(1000000);
     return LKS_OK;
 }
 
-static void check_failure(failure_t failure, const char *text)
+/* At every bucket, or at the first and the last one where that takes long. `text` may have a %d for it. */
+__attribute__((format(printf, 2, 0))) static void check_failure_at_buckets(failure_t failure,
+                                                                           const char *text)
 {
     lks_comm_config_t config = lks_comm_config_default();
     config.timeout = failure.timeout;
-    for (failure.bucket = 0; failure.bucket < BUCKETS; failure.bucket++) {
+    for (failure.bucket = 0; failure.bucket < BUCKETS;
+         failure.bucket += failure.fail == stall ? BUCKETS - 1 : 1) {
         lks_error_t errors[RANKS_MAX];
+        char wanted_text[128];
+        (void)snprintf(wanted_text, sizeof wanted_text, text, failure.bucket);
         run_ranks(3, &config, train_until, &failure, errors);
         for (int i = 0; i < 3; i++) {
             lks_status_t wanted =
                 i == failure.rank && failure.fail != stall ? LKS_ERR_IO : LKS_ERR_ABORTED;
             cr_assert(errors[i].status == wanted, "rank %d: %s", i, errors[i].message);
-            cr_assert(wanted == LKS_ERR_IO || strstr(errors[i].message, text), "rank %d: %s", i,
-                      errors[i].message);
+            cr_assert(wanted == LKS_ERR_IO || strstr(errors[i].message, wanted_text), "rank %d: %s",
+                      i, errors[i].message);
         }
     }
+}
+
+static void check_failure(failure_t failure, const char *text)
+{
+    check_failure_at_buckets(failure, text);
+    failure.each = true;
+    check_failure_at_buckets(failure, text);
 }
 
 Test(exchange, abort_reaches_all_ranks)
 {
     for (int i = 0; i < 20; i++) {
-        check_failure((failure_t){i % 3, 0, abort_job, 60}, "aborted by rank");
+        check_failure((failure_t){.rank = i % 3, .fail = abort_job, .timeout = 60},
+                      "aborted by rank");
     }
 }
 
 Test(exchange, a_rank_that_leaves_in_mid_step_is_named)
 {
     for (int i = 0; i < 20; i++) {
-        check_failure((failure_t){i % 3, 0, leave_silently, 60}, "rank");
+        check_failure((failure_t){.rank = i % 3, .fail = leave_silently, .timeout = 60}, "rank");
     }
 }
 
 Test(exchange, a_rank_that_stalls_is_named_with_the_bucket)
 {
-    failure_t failure = {1, 0, stall, 0.1};
-    check_failure(failure, "gradient exchange: gradients of step 2, bucket");
-    check_failure(failure, "rank 1 did not come within 0.1 s");
+    failure_t failure = {.rank = 1, .fail = stall, .timeout = 0.4};
+    check_failure(
+        failure,
+        "gradient exchange: gradients of step 2, bucket %d: rank 1 did not come within 0.4 s");
 }
 
 static lks_status_t other_buckets(lks_comm_t *comm, void *context)
@@ -232,6 +267,32 @@ static lks_status_t other_buckets(lks_comm_t *comm, void *context)
     lks_status_t status = lks_exchange_set_buckets(exchange, &bucket, 1);
     lks_exchange_destroy(exchange);
     return status;
+}
+
+static lks_status_t too_many_for_each(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    static float data[600];
+    const lks_exchange_config_t config = {.op = LKS_REDUCE_SUM, .each = true};
+    const lks_exchange_bucket_t buckets[] = {
+        {.data = data, .count = 1, .dtype = LKS_DTYPE_F32}, /* 64 bytes of room */
+        {.data = data, .count = 496, .dtype = LKS_DTYPE_F32},
+        {.data = data, .count = 1, .dtype = LKS_DTYPE_F32}};
+    lks_exchange_t *exchange;
+    LKS_TRY(lks_exchange_create(comm, &config, &exchange));
+    LKS_TRY(lks_exchange_set_buckets(exchange, buckets, 2));
+    lks_status_t status = lks_exchange_set_buckets(exchange, buckets, 3);
+    lks_exchange_destroy(exchange);
+    return status;
+}
+
+Test(exchange, each_has_room_for_so_many_bytes)
+{
+    lks_error_t errors[RANKS_MAX];
+    run_ranks(2, NULL, too_many_for_each, NULL, errors);
+    for (int i = 0; i < 2; i++) {
+        cr_assert(errors[i].status == LKS_ERR_INVALID_ARG, "%s", errors[i].message);
+    }
 }
 
 Test(exchange, buckets_that_differ_end_the_job)

@@ -25,12 +25,19 @@ def seeded(*numbers):
     return generator
 
 
+def enter_world(world):
+    """Models are smaller in one world and larger in the other than those of which every rank updates all, and not its part
+    (LKS_EXCHANGE_EACH_MOST in collectives/exchange.h)."""
+    global width
+    width = {2: 16, 3: 24}[world]
+
+
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
 class Mlp(nn.Sequential):
     def __init__(self, dtype=torch.float32):
-        super().__init__(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3))
+        super().__init__(nn.Linear(6, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 3))
         self.to(dtype)
 
 
@@ -39,10 +46,10 @@ class Shuffled(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.last = nn.Linear(16, 3)
-        self.scale = nn.Parameter(torch.ones(16))
-        self.first = nn.Linear(6, 16)
-        self.twice = nn.Linear(16, 16, bias=False)
+        self.last = nn.Linear(width, 3)
+        self.scale = nn.Parameter(torch.ones(width))
+        self.first = nn.Linear(6, width)
+        self.twice = nn.Linear(width, width, bias=False)
 
     def forward(self, x):
         x = torch.tanh(self.twice(torch.tanh(self.first(x))))
@@ -68,9 +75,9 @@ class Parts(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.branches = nn.ModuleList(nn.Linear(6, 8) for _ in range(4))
+        self.branches = nn.ModuleList(nn.Linear(6, width) for _ in range(4))
         self.never = nn.Linear(5, 7)
-        self.out = nn.Linear(8, 3)
+        self.out = nn.Linear(width, 3)
 
     def forward(self, x, used):
         return self.out(torch.tanh(sum(self.branches[i](x) for i in used)))
@@ -81,7 +88,7 @@ class Cast(nn.Module):
 
     def __init__(self, *dtypes):
         super().__init__()
-        self.weights = nn.ParameterList(nn.Parameter(torch.randn(n, m) * 0.3) for n, m in ((16, 6), (16, 16), (3, 16)))
+        self.weights = nn.ParameterList(nn.Parameter(torch.randn(n, m) * 0.3) for n, m in ((width, 6), (width, width), (3, width)))
         for i, p in enumerate(self.weights):
             p.data = p.data.to(dtypes[i % len(dtypes)])
 

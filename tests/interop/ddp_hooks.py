@@ -174,8 +174,10 @@ def all_reduce_at_once(tensor, all_reduce=dist.all_reduce, **_):
 
 
 class PowerSgd(Hook):
-    """What is random is the same: Q of a step depends on nothing but its shape. DDP compresses from its third step on."""
+    """What is random is the same: Q of a step depends on nothing but its shape. DDP compresses from its third step on.
+    Larger steps make columns nearly parallel, and rounding shows in the fifth digit."""
 
+    optim = ("SGD", dict(lr=0.1))
     settings = {}
 
     @property
@@ -207,10 +209,9 @@ class PowerSgdRank1(PowerSgd):
 
 @FEATURES
 class PowerSgdRank2TinyBuckets(PowerSgd):
-    """One matrix is too small for it. Larger steps make columns nearly parallel, and rounding shows in the fifth digit."""
+    """One matrix is too small for it."""
 
     vars().update(TINY)
-    optim = ("SGD", dict(lr=0.1))
     settings = dict(matrix_approximation_rank=2)
 
 

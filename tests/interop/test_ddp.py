@@ -38,7 +38,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 import ddp_exchange, ddp_hooks, ddp_join, ddp_precision  # noqa: E401, F401 - they put their features into TABLE
-from ddp_feature import TABLE, WORLDS
+from ddp_feature import TABLE, WORLDS, enter_world
 
 torch.set_num_threads(1)
 
@@ -47,6 +47,7 @@ def ddp_rank(rank, folder, names):
     """A process: every feature after the other, in each world that it belongs to."""
     warnings.simplefilter("ignore")
     for world in (w for w in WORLDS if rank < w):
+        enter_world(world)
         dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{world}", rank=rank, world_size=world)
         for feature in (f for f in TABLE if f.name in names and world in f.worlds):
             try:
@@ -59,6 +60,7 @@ def ddp_rank(rank, folder, names):
 
 def lockstep_states(ours, feature, world):
     """Of every rank, or the error."""
+    enter_world(world)
     try:
         return ours.run_ranks(world, lambda comm, rank: feature.by_lockstep(comm, rank, world))
     except Exception as error:
@@ -94,6 +96,7 @@ class ReplicasAreDistributedDataParallel(unittest.TestCase):
         if feature.reference == "DDP":
             reference = [torch.load(f"{self.folder.name}/{feature.name}-{world}-{rank}.pt") for rank in range(world)]
         else:
+            enter_world(world)
             reference = feature.by_formula(world, states)
         worst = 0
         first, last = reference[0][0], reference[0][-1]
