@@ -18,16 +18,25 @@
 
 enum { PARAMS = 6, MOST = 120000, STATS = 3, RARE = 4, STEPS = 6 };
 
-static const struct {
+typedef struct shape {
     const char *name;
     int ndim;
     int64_t shape[3], count;
-} shapes[PARAMS] = {
+} shape_t;
+
+static const shape_t many[PARAMS] = {
     {"matrix", 2, {40, 30}, 1200}, {"cube", 3, {7, 3, 11}, 231}, {"number", 0, {0}, 1},
     {"stats", 1, {5}, 5},          {"rare", 1, {129}, 129},      {"large", 2, {300, 400}, MOST},
 };
 
+/* Of which every rank updates all. */
+static const shape_t few[PARAMS] = {
+    {"matrix", 2, {6, 5}, 30}, {"cube", 3, {3, 1, 11}, 33}, {"number", 0, {0}, 1},
+    {"stats", 1, {5}, 5},      {"rare", 1, {17}, 17},       {"large", 2, {20, 15}, 300},
+};
+
 typedef struct model {
+    const shape_t *shapes;
     float value[PARAMS][MOST]; /* memory for any dtype */
     lks_replica_param_t params[PARAMS];
 } model_t;
@@ -64,6 +73,7 @@ static float mixed(int a, int b, int c, int64_t i)
 static model_t *model_create(const plan_t *plan, int rank)
 {
     model_t *model = calloc(1, sizeof *model);
+    const shape_t *shapes = model->shapes = plan->few ? few : many;
     for (int p = 0; p < PARAMS; p++) {
         lks_dtype_t dtype = p == STATS ? LKS_DTYPE_F32 : plan->dtype;
         model->params[p] =
@@ -97,7 +107,7 @@ static lks_status_t backward(lks_replica_t *replica, const plan_t *plan, model_t
             continue;
         }
         void *grad = lks_replica_grad(replica, (size_t)p);
-        for (int64_t i = 0; i < shapes[p].count; i++) {
+        for (int64_t i = 0; i < model->shapes[p].count; i++) {
             float x = 0.1f * get(plan->dtype, model->value[p], i);
             set(plan->dtype, grad, i, scale * (x + mixed(step, replica->rank, p, i)));
         }
@@ -116,7 +126,7 @@ static lks_status_t update_by_hand(lks_replica_t *replica, const plan_t *plan, m
     }
     for (int p = 0; p < PARAMS; p++) {
         const float *grad = lks_replica_grad(replica, (size_t)p);
-        for (int64_t i = 0; i < shapes[p].count && p != STATS; i++) {
+        for (int64_t i = 0; i < model->shapes[p].count && p != STATS; i++) {
             model->value[p][i] -= 0.1f * grad[i];
         }
     }
@@ -128,7 +138,7 @@ static lks_status_t take_step(lks_replica_t *replica, const plan_t *plan, model_
     bool sync = step % (plan->micro + 1) == plan->micro;
     lks_replica_set_sync(replica, sync);
     LKS_TRY(lks_replica_begin(replica));
-    for (int64_t i = 0; i < shapes[STATS].count; i++) {
+    for (int64_t i = 0; i < model->shapes[STATS].count; i++) {
         model->value[STATS][i] =
             0.5f * model->value[STATS][i] + mixed(step, replica->rank, STATS, i);
     }
@@ -170,7 +180,7 @@ static outcome_t outcome_of(const lks_replica_t *replica, const model_t *model)
     outcome.same = lks_fnv(outcome.same, &scale, sizeof scale);
     outcome.same = lks_fnv(outcome.same, &norm, isnan(norm) ? 0 : sizeof norm);
     for (int p = 0; p < PARAMS; p++) {
-        size_t nbytes = (size_t)shapes[p].count * lks_dtype_size(model->params[p].dtype);
+        size_t nbytes = (size_t)model->shapes[p].count * lks_dtype_size(model->params[p].dtype);
         uint64_t *digest = p == STATS ? &outcome.own : &outcome.same;
         *digest = lks_fnv(*digest, model->value[p], nbytes);
     }
@@ -234,13 +244,15 @@ static lks_status_t moments(lks_comm_t *comm)
 
 /* --- memory ------------------------------------------------------------------------------------- */
 
+/* KiB; -1: unknown. */
 static long read_own_memory(void)
 {
     char line[256];
-    long kib = -1;
+    long kib = -1, own, shared;
     FILE *file = fopen("/proc/self/status", "r");
-    while (file && kib < 0 && fgets(line, sizeof line, file)) {
-        (void)sscanf(line, "RssAnon: %ld", &kib);
+    while (file && fgets(line, sizeof line, file)) {
+        kib = sscanf(line, "RssAnon: %ld", &own) == 1 ? own : kib;
+        kib += sscanf(line, "RssShmem: %ld", &shared) == 1 ? shared : 0;
     }
     if (file) {
         (void)fclose(file);
@@ -248,7 +260,7 @@ static long read_own_memory(void)
     return kib;
 }
 
-/* KiB of this process that are its own, while none of its ranks goes on. */
+/* KiB of this process that are its own or shared with other processes, while none of its ranks goes on. */
 static lks_status_t own_memory(lks_comm_t *comm, long *kib)
 {
     LKS_TRY(lks_comm_barrier(comm));
@@ -294,16 +306,14 @@ static lks_status_t run_rank(lks_comm_t *comm, void *context)
 {
     plan_t plan;
     int steps = *(const int *)context;
-    for (size_t i = 0; steps > 0 && plan_of(i, &plan); i++) {
-        LKS_TRY(soak(comm, &plan, steps));
+    for (size_t i = 0; plan_of(i / 2, &plan); i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "%s%s", plan.name, i % 2 ? ", few gradients" : "");
+        plan.name = name;
+        plan.few = i % 2;
+        LKS_TRY(steps > 0 ? soak(comm, &plan, steps) : train(comm, &plan));
     }
-    if (steps > 0) {
-        return LKS_OK;
-    }
-    for (size_t i = 0; plan_of(i, &plan); i++) {
-        LKS_TRY(train(comm, &plan));
-    }
-    return moments(comm);
+    return steps > 0 ? LKS_OK : moments(comm);
 }
 
 int main(int argc, char **argv)

@@ -15,6 +15,7 @@ typedef struct plan {
     lks_grad_scaler_t scaler;
     lks_join_options_t join;
     bool own_update, joins;
+    bool few;        /* a model of few gradients */
     double own_clip; /* largest norm, of the caller's own update; 0: none */
     int micro;       /* steps without synchronization before each one with it */
     int bad_step;    /* in which rank 1 has an infinite gradient; -1: none */
