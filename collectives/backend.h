@@ -98,11 +98,11 @@ typedef struct lks_comm_backend {
     /* Where this rank's part of gradient buckets meets that of the other processes; NULL, or returning NULL: this rank has
      * none to exchange with. */
     struct lks_column *(*exchange)(lks_comm_t *comm);
+    /* Where it counts its buckets for them; with exchange. */
+    _Atomic uint64_t *(*exchange_counter)(lks_comm_t *comm);
     /* Whether ranks of other processes can all reach memory that they share with this one (memory.h). NULL: there are none,
      * or not so. */
     bool (*shares_memory)(lks_comm_t *comm);
-    /* Where it counts its buckets for them; with exchange. */
-    _Atomic uint64_t *(*exchange_counter)(lks_comm_t *comm);
 } lks_comm_backend_t;
 
 /** Whether all ranks have the same digest of something; a collective. Errors: ABORTED. */

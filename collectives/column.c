@@ -24,7 +24,6 @@ void lks_block_divide(size_t count, int processes, lks_block_t *blocks)
 
 /* --- parts -------------------------------------------------------------------------------------- */
 
-/* This column's part of a block: whole cache lines. */
 lks_block_t lks_column_part(const lks_column_t *column, int q)
 {
     const lks_block_t *block = &column->job.blocks[q];
@@ -206,7 +205,6 @@ bool lks_column_check(const lks_column_t *column)
 
 /* --- reduce ------------------------------------------------------------------------------------- */
 
-/* Whether chunk j of process q is here. */
 lks_status_t lks_column_has_come(lks_column_t *column, int q, size_t j, bool *come)
 {
     if (lks_column_is_remote(column, q)) {
@@ -295,7 +293,6 @@ static void reduce_block(const lks_column_t *column, size_t j, lks_block_t range
                                   .take_context = job->context});
 }
 
-/* Elements that are a result already, to where results go. */
 void lks_column_hand_out(const lks_column_t *column, const void *elements, lks_block_t range)
 {
     const lks_column_job_t *job = &column->job;
@@ -474,7 +471,7 @@ lks_status_t lks_column_advance(lks_column_t *column, bool *done)
         column->k += moves && column->stage == 0;
     }
     column->chunks += column->running ? column->count : 0;
-    column->jobs += column->running;
+    column->jobs += column->running && column->count > 0; /* one that it left out met nobody */
     column->running = false;
     *done = true;
     return LKS_OK;

@@ -38,7 +38,7 @@ typedef struct lks_column_job {
     int source_count;
     void *const *targets; /* (target_count): whole vectors, one per rank that wants the result */
     int target_count;
-    /* Or: gets results as numbers, in place of targets. `spread` as lks_exchange_config_t has it; both may be NULL. */
+    /* Or: gets results as numbers, in place of targets; may be NULL. What lies in `views` is void then. */
     void (*take)(void *context, size_t first, size_t count, const void *numbers);
     void *context;
 } lks_column_job_t;

@@ -40,7 +40,7 @@ static bool all_at_one_place(const lks_column_t *column)
     return same;
 }
 
-/* Results go to all ranks; or to `take`, and for the takers of other processes to the first rank of each. */
+/* Results go to all ranks; or to `take`, and to the first rank of each other process for its takers. */
 static int collect_targets(const lks_column_t *column)
 {
     const lks_fabric_t *fabric = column->fabric;
@@ -49,10 +49,13 @@ static int collect_targets(const lks_column_t *column)
                (size_t)fabric->world_size * sizeof *column->targets);
         return fabric->world_size;
     }
+    int count = 0;
     for (int q = 0; q < fabric->process_count; q++) {
-        column->targets[q] = column->job.views[fabric->processes[q].first_rank];
+        if (q != fabric->process) {
+            column->targets[count++] = column->job.views[fabric->processes[q].first_rank];
+        }
     }
-    return fabric->process_count;
+    return count;
 }
 
 static void reduce_block(const lks_column_t *column)
@@ -108,6 +111,9 @@ bool lks_column_await(lks_column_t *column)
         if (!lks_column_has_done(column, q)) {
             return false;
         }
+    }
+    if (lks_window_aborted(fabric->window, NULL)) { /* who left may have changed what we read */
+        return false;
     }
     for (int q = 0; q < fabric->process_count && column->job.take; q++) {
         lks_block_t part = lks_column_part(column, q);

@@ -94,9 +94,7 @@ static lks_place_t common_place(const lks_exchange_t *exchange, size_t bucket)
 {
     lks_place_t place = exchange->places[bucket];
     for (int i = 0; i < exchange->comm->local_size; i++) {
-        if (!lks_place_same(exchange->shared->slots[i].places[bucket], place)) {
-            return (lks_place_t){0};
-        }
+        place = lks_place_of_both(place, exchange->shared->slots[i].places[bucket]);
     }
     return place;
 }
@@ -193,19 +191,14 @@ static lks_status_t work(lks_exchange_t *exchange, bool wait, bool *done)
     return LKS_OK;
 }
 
-static uint64_t clock_if(bool timing)
-{
-    return timing ? lks_now_ns() : 0;
-}
-
 static lks_status_t work_on_posted(lks_exchange_t *exchange)
 {
-    uint64_t start = clock_if(exchange->timing);
+    uint64_t start = lks_exchange_clock(exchange);
     bool done = true;
     while (done && exchange->done < lks_exchange_reached(exchange, LKS_EXCHANGE_POSTED)) {
         LKS_TRY(work(exchange, false, &done));
     }
-    exchange->times.hidden += clock_if(exchange->timing) - start;
+    exchange->times.hidden += lks_exchange_clock(exchange) - start;
     return LKS_OK;
 }
 
@@ -301,10 +294,10 @@ static lks_status_t finish(lks_exchange_t *exchange)
 
 lks_status_t lks_exchange_finish(lks_exchange_t *exchange)
 {
-    uint64_t start = clock_if(exchange->timing);
+    uint64_t start = lks_exchange_clock(exchange);
     lks_exchange_lock(exchange);
     lks_status_t status = finish(exchange);
-    exchange->times.exposed += clock_if(exchange->timing) - start;
+    exchange->times.exposed += lks_exchange_clock(exchange) - start;
     lks_exchange_unlock(exchange);
     return status;
 }

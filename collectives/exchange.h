@@ -3,7 +3,7 @@
  * Every step, each rank posts its buckets in the same order as they fill up. Posting never waits: it lets the peers
  * see the bucket and does this rank's part of the buckets that all have posted by now. At the end of the step a rank
  * waits for what is left.
- * Of each bucket a rank reduces one part, straight from its peers' memory. It puts the result into everybody's bucket
+ * Of each bucket a rank reduces one part (or, with `each`, all of it for itself), straight from its peers' memory. It puts the result into everybody's bucket
  * or hands it, block by block while it is in the cache, to `take` (the optimizer). So a rank writes its peers' memory
  * between its first post and the end of lks_exchange_finish, on every rank.
  * Where buckets travel as messages to other machines, a thread of the exchange's own does the same while the rank computes;
@@ -46,7 +46,8 @@ typedef struct lks_exchange_config {
                    void *job);
 } lks_exchange_config_t;
 
-/** Called by all ranks. `comm` is borrowed. Errors: UNSUPPORTED (the backend has no host memory), NO_MEMORY, ABORTED. */
+/** Called by all ranks. `comm` is borrowed. Errors: UNSUPPORTED (the backend has no host memory), INVALID_ARG (`each`
+ *  with several processes), NO_MEMORY, ABORTED. */
 LKS_NODISCARD lks_status_t lks_exchange_create(lks_comm_t *comm,
                                                const lks_exchange_config_t *config,
                                                lks_exchange_t **out);
@@ -86,7 +87,7 @@ lks_exchange_times_t lks_exchange_times(lks_exchange_t *exchange);
 /** The next bucket, in order, is complete on this rank. Errors: ABORTED. */
 LKS_NODISCARD lks_status_t lks_exchange_post(lks_exchange_t *exchange);
 
-/** Waits until all buckets are reduced by all ranks, and begins the next step. Every bucket was posted.
+/** Waits until all buckets are reduced by all ranks (with `each`: posted by all), and begins the next step. Every bucket was posted.
  *  Errors: ABORTED (a rank failed or did not come). On return no peer touches this rank's memory. */
 LKS_NODISCARD lks_status_t lks_exchange_finish(lks_exchange_t *exchange);
 

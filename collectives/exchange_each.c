@@ -39,7 +39,9 @@ lks_status_t lks_exchange_post_each(lks_exchange_t *exchange)
     if (lks_exchange_aborted(exchange)) {
         return lks_exchange_leave(exchange);
     }
+    uint64_t start = lks_exchange_clock(exchange);
     copy_bucket(exchange);
+    exchange->times.hidden += lks_exchange_clock(exchange) - start;
     atomic_store(&lks_exchange_slot(exchange)->posted, ++exchange->posted);
     lks_exchange_tell(exchange);
     return LKS_OK;

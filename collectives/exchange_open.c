@@ -66,6 +66,10 @@ lks_status_t lks_exchange_create(lks_comm_t *comm, const lks_exchange_config_t *
         return lks_fail(LKS_ERR_UNSUPPORTED, "a gradient exchange: the %s backend has none",
                         comm->backend->name);
     }
+    if (config->each && comm->processes > 1) {
+        return lks_fail(LKS_ERR_INVALID_ARG, "a gradient exchange of each rank, of %d processes",
+                        comm->processes);
+    }
     size_t ranks = (size_t)comm->local_size;
     lks_exchange_t *exchange = calloc(1, sizeof *exchange);
     void **pointers = calloc(2 * ranks, sizeof *pointers);

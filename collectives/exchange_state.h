@@ -79,6 +79,12 @@ static inline size_t lks_exchange_room(const lks_exchange_bucket_t *bucket)
     return (nbytes + LKS_EXCHANGE_LINE - 1) / LKS_EXCHANGE_LINE * LKS_EXCHANGE_LINE;
 }
 
+/* Nanoseconds; 0 where nobody asks. */
+static inline uint64_t lks_exchange_clock(const lks_exchange_t *exchange)
+{
+    return exchange->timing ? lks_now_ns() : 0;
+}
+
 static inline bool lks_exchange_aborted(const lks_exchange_t *exchange)
 {
     return atomic_load(&exchange->host->aborted.set);

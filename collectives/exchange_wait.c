@@ -11,7 +11,6 @@ static uint64_t counter(const lks_exchange_t *exchange, int local, lks_exchange_
     return atomic_load(which == LKS_EXCHANGE_POSTED ? &slot->posted : &slot->done);
 }
 
-/* What all ranks' counters have reached. */
 uint64_t lks_exchange_reached(const lks_exchange_t *exchange, lks_exchange_counter_t which)
 {
     uint64_t least = UINT64_MAX;
@@ -22,7 +21,6 @@ uint64_t lks_exchange_reached(const lks_exchange_t *exchange, lks_exchange_count
     return least;
 }
 
-/* Nobody is at work on our memory when this returns. The job is aborted, so nobody begins. */
 void lks_exchange_wait_for_work(const lks_exchange_t *exchange)
 {
     for (int i = 0; i < exchange->comm->local_size; i++) {
@@ -98,7 +96,6 @@ static void sleep_until(const lks_exchange_t *exchange, lks_exchange_counter_t w
     atomic_fetch_sub(&gate->sleepers, 1);
 }
 
-/* Waits until all ranks' counters have reached `wanted`. */
 lks_status_t lks_exchange_wait(const lks_exchange_t *exchange, lks_exchange_counter_t which,
                                uint64_t wanted)
 {
@@ -116,7 +113,6 @@ lks_status_t lks_exchange_wait(const lks_exchange_t *exchange, lks_exchange_coun
     return lks_exchange_reached(exchange, which) >= wanted ? LKS_OK : lks_exchange_leave(exchange);
 }
 
-/* Sleepers look again. */
 void lks_exchange_tell(const lks_exchange_t *exchange)
 {
     if (atomic_load(&exchange->host->gate.sleepers) > 0) {

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* memory.c - memories of ranks that processes share.
+ * Every rank maps the files of all ranks for itself, those of its own process included: what it unmaps is nobody else's.
+ * An owner may destroy a memory on any thread, when peers do not know it yet: its bytes go at once (MADV_REMOVE), the mapping when
+ * the communicator makes its next memory or ends. Peers' mappings stay valid, of zeros, until they do the same. */
 #include "collectives/memory.h"
 #include "collectives/backend.h"
+#include "collectives/shared_file.h"
 
 #include <lockstep/log.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 struct lks_comm_memory {
     _Atomic int references; /* the owner's, and the communicator's if it is shared */
@@ -27,6 +29,11 @@ struct lks_comm_memory {
 bool lks_place_same(lks_place_t a, lks_place_t b)
 {
     return a.memory == b.memory && a.offset == b.offset;
+}
+
+lks_place_t lks_place_of_both(lks_place_t a, lks_place_t b)
+{
+    return lks_place_same(a, b) ? a : (lks_place_t){0};
 }
 
 /* --- life --------------------------------------------------------------------------------------- */
@@ -80,79 +87,50 @@ void lks_comm_forget_memories(lks_comm_t *comm)
 
 /* --- sharing ------------------------------------------------------------------------------------ */
 
-/* What a rank says of its memory file. */
-typedef struct offer {
-    int64_t pid, file, error;
-    int64_t nbytes;
-} offer_t;
-enum { OFFER_WORDS = sizeof(offer_t) / sizeof(int64_t) };
-
-static offer_t make_file(size_t nbytes)
-{
-    offer_t offer = {.pid = getpid(), .nbytes = (int64_t)nbytes};
-    offer.file = memfd_create("lockstep", MFD_CLOEXEC);
-    if (offer.file < 0 || ftruncate((int)offer.file, (off_t)nbytes) != 0) {
-        offer.error = errno;
-    }
-    return offer;
-}
-
-static int map_view(const offer_t *offer, void **view)
-{
-    char path[64];
-    (void)snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)offer->pid, (int)offer->file);
-    int file = open(path, O_RDWR | O_CLOEXEC);
-    if (file < 0) {
-        return errno;
-    }
-    void *data = mmap(NULL, (size_t)offer->nbytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    int error = data == MAP_FAILED ? errno : 0;
-    (void)close(file);
-    if (!error) {
-        (void)madvise(data, (size_t)offer->nbytes, MADV_HUGEPAGE); /* a wish */
-        *view = data;
-    }
-    return error;
-}
+enum { WORDS = sizeof(lks_shared_file_t) / sizeof(int64_t) };
 
 /* The first errno that any rank met; no rank's memory is mapped then. */
-static int map_all(lks_comm_memory_t *memory, const offer_t *offers)
+static int map_all(lks_comm_memory_t *memory, const lks_shared_file_t *files)
 {
     int error = 0;
     for (size_t i = 0; i < memory->world_size && !error; i++) {
-        error = (int)offers[i].error;
+        error = (int)files[i].error;
     }
     memory->views = error ? NULL : calloc(memory->world_size, sizeof *memory->views);
     if (!error && !memory->views) {
         return ENOMEM;
     }
     for (size_t i = 0; i < memory->world_size && !error; i++) {
-        error = map_view(&offers[i], &memory->views[i]);
+        error = lks_shared_file_map(&files[i], &memory->views[i]);
     }
     return error;
 }
 
-static lks_status_t check_sizes(const lks_comm_memory_t *memory, const offer_t *offers)
+static lks_status_t check_sizes(const lks_comm_memory_t *memory, const lks_shared_file_t *files)
 {
     for (size_t i = 1; i < memory->world_size; i++) {
-        if (offers[i].nbytes != offers[0].nbytes) {
+        if (files[i].nbytes != files[0].nbytes) {
             return lks_fail(LKS_ERR_INVALID_ARG,
                             "memory of ranks: rank 0 wants %lld bytes, rank %zu %lld",
-                            (long long)offers[0].nbytes, i, (long long)offers[i].nbytes);
+                            (long long)files[0].nbytes, i, (long long)files[i].nbytes);
         }
     }
     return LKS_OK;
 }
 
 /* All ranks have it mapped, or none has. */
-static lks_status_t map_together(lks_comm_t *comm, lks_comm_memory_t *memory, const offer_t *offers)
+static lks_status_t map_together(lks_comm_t *comm, lks_comm_memory_t *memory,
+                                 const lks_shared_file_t *files)
 {
-    LKS_TRY(check_sizes(memory, offers));
-    int64_t error = map_all(memory, offers);
+    LKS_TRY(check_sizes(memory, files));
+    int64_t error = map_all(memory, files);
     LKS_TRY(lks_comm_all_reduce(comm, &error, &error, 1, LKS_DTYPE_I64, LKS_REDUCE_MAX, NULL));
     if (error) {
-        lks_log(LKS_LOG_DEBUG, "memory of ranks: %zu bytes are private: %s", memory->nbytes,
-                strerror((int)error));
+        if (comm->rank == 0) {
+            lks_log(LKS_LOG_WARN,
+                    "memory that processes would share is private, which is slower: %s",
+                    strerror((int)error));
+        }
         unmap(memory);
         return LKS_OK;
     }
@@ -163,20 +141,18 @@ static lks_status_t map_together(lks_comm_t *comm, lks_comm_memory_t *memory, co
 
 static lks_status_t share(lks_comm_t *comm, lks_comm_memory_t *memory)
 {
-    offer_t *offers = calloc(memory->world_size, sizeof *offers);
-    if (!offers) {
+    lks_shared_file_t *files = calloc(memory->world_size, sizeof *files);
+    if (!files) { /* the others wait */
+        lks_comm_abort(comm, "memory of ranks: out of memory");
         return lks_fail(LKS_ERR_NO_MEMORY, "memory of ranks: out of memory");
     }
-    offer_t mine = make_file(memory->nbytes);
-    lks_status_t status =
-        lks_comm_all_gather(comm, &mine, offers, OFFER_WORDS, LKS_DTYPE_I64, NULL);
+    lks_shared_file_t mine = lks_shared_file_make(memory->nbytes);
+    lks_status_t status = lks_comm_all_gather(comm, &mine, files, WORDS, LKS_DTYPE_I64, NULL);
     if (status == LKS_OK) {
-        status = map_together(comm, memory, offers);
+        status = map_together(comm, memory, files);
     }
-    if (mine.file >= 0) {
-        (void)close((int)mine.file);
-    }
-    free(offers);
+    lks_shared_file_close(&mine);
+    free(files);
     return status;
 }
 
@@ -191,6 +167,7 @@ lks_status_t lks_comm_memory_create(lks_comm_t *comm, size_t nbytes, lks_comm_me
 {
     lks_comm_memory_t *memory = calloc(1, sizeof *memory);
     if (!memory) {
+        lks_comm_abort(comm, "memory of ranks: out of memory"); /* the others wait */
         return lks_fail(LKS_ERR_NO_MEMORY, "memory of ranks: out of memory");
     }
     *memory = (lks_comm_memory_t){

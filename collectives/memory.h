@@ -19,6 +19,9 @@ typedef struct lks_place {
 
 bool lks_place_same(lks_place_t a, lks_place_t b);
 
+/** The place of two vectors, nowhere if they have not the same. */
+lks_place_t lks_place_of_both(lks_place_t a, lks_place_t b);
+
 /** Where `nbytes` bytes from `data` on lie; zeroed if not all in one memory of this rank's that is shared. */
 lks_place_t lks_comm_place(const lks_comm_t *comm, const void *data, size_t nbytes);
 

@@ -112,13 +112,11 @@ static void gather_buffers(mpi_t *mpi)
 /* Where all ranks of this process have the vector. */
 static lks_place_t common_place(const mpi_t *mpi)
 {
-    const lks_place_t *places = mpi->process->places;
+    lks_place_t place = mpi->process->places[0];
     for (int i = 1; i < mpi->comm.local_size; i++) {
-        if (!lks_place_same(places[i], places[0])) {
-            return (lks_place_t){0};
-        }
+        place = lks_place_of_both(place, mpi->process->places[i]);
     }
-    return places[0];
+    return place;
 }
 
 static lks_status_t all_reduce_work(void *context)

@@ -2,15 +2,13 @@
 /* window.c - the layout of a node's shared memory, and how processes come to map the same. */
 #include "collectives/window.h"
 #include "collectives/fabric.h"
+#include "collectives/shared_file.h"
 #include "core/checked.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 enum { LINE = 64, PAGE = 4096 };
 
@@ -51,58 +49,35 @@ static void lay_out(lks_window_t *window)
 
 /* --- mapping ------------------------------------------------------------------------------------ */
 
-/* Where the others find the memory file. */
-typedef struct offer {
-    int pid, file, error;
-} offer_t;
-
-static offer_t make(const lks_window_t *window)
+static lks_shared_file_t make(const lks_window_t *window)
 {
-    offer_t offer = {.pid = (int)getpid(), .file = -1};
-    if (window->process != 0) {
-        return offer;
-    }
-    offer.file = memfd_create("lockstep", MFD_CLOEXEC);
-    if (offer.file < 0 || ftruncate(offer.file, (off_t)window->nbytes) != 0) {
-        offer.error = errno;
-    }
-    return offer;
+    lks_shared_file_t none = {.file = -1};
+    return window->process == 0 ? lks_shared_file_make(window->nbytes) : none;
 }
 
-static int map(lks_window_t *window, const offer_t *first)
+static int map(lks_window_t *window, const lks_shared_file_t *file)
 {
-    char path[64];
-    (void)snprintf(path, sizeof path, "/proc/%d/fd/%d", first->pid, first->file);
-    int file = open(path, O_RDWR | O_CLOEXEC);
-    if (file < 0) {
-        return errno;
-    }
-    void *base = mmap(NULL, window->nbytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    int error = base == MAP_FAILED ? errno : 0;
-    (void)close(file);
-    if (!error) {
-        (void)madvise(base, window->nbytes, MADV_HUGEPAGE); /* a wish */
-        window->base = base;
-    }
+    void *base;
+    int error = lks_shared_file_map(file, &base);
+    window->base = error ? NULL : base;
     return error;
 }
 
 /* All processes learn whether all of them have it. */
 static lks_status_t map_together(const lks_mpi_table_t *mpi, lks_window_t *window)
 {
-    offer_t mine = make(window), *all = calloc((size_t)window->processes, sizeof *all);
+    lks_shared_file_t *all = calloc((size_t)window->processes, sizeof *all);
     if (!all) {
         return lks_fail(LKS_ERR_NO_MEMORY, "memory shared by processes: out of memory");
     }
+    lks_shared_file_t mine = make(window);
     int code = mpi->node_all_gather(&mine, all, sizeof mine);
-    int error = code ? 0 : all[0].error ? all[0].error : map(window, &all[0]);
+    int error = code ? 0 : all[0].error ? (int)all[0].error : map(window, &all[0]);
     mine.error = error;
     code = code ? code : mpi->node_all_gather(&mine, all, sizeof mine);
-    if (mine.file >= 0) {
-        (void)close(mine.file);
-    }
+    lks_shared_file_close(&mine);
     for (int i = 0; i < window->processes && !code && !error; i++) {
-        error = all[i].error;
+        error = (int)all[i].error;
     }
     free(all);
     if (code) {

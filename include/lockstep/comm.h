@@ -5,7 +5,8 @@
  *          number, the first is 0. A rank that calls another one, or none within the communicator's timeout, ends the
  *          job on every rank: ABORTED, with the rank and the collective's number in the sentence.
  * Result:  reductions follow one binary tree over the ranks, neighbours first: ((r0 + r1) + (r2 + r3)) + r4,
- *          element by element: the same bits on every rank and in every run. float16 and bfloat16
+ *          element by element: the same bits on every rank and in every run. Between processes each first reduces its
+ *          own ranks, unless the vector lies in lks_comm_memory_t: with a power of two of ranks in each, that is the same. float16 and bfloat16
  *          accumulate in float32 and round once.
  * Threads: a communicator belongs to the thread of its rank; only lks_comm_abort may come from another.
  * Async:   collectives are queued on `stream`; buffers must live until it passes them. The host's stream
@@ -115,8 +116,10 @@ typedef struct lks_comm_memory lks_comm_memory_t;
  *  all-reduce of such memory (in place, at the same offset on all ranks) takes half the time: ranks work on it directly,
  *  as threads of one process do. Everywhere else it is memory like any other. A replica's gradients lie in it.
  *  Belongs to the caller, who destroys it before the communicator or after it, from any thread; peers do not use it outside
- *  collectives, but what it holds after ABORTED is undefined.
- *  Errors: INVALID_ARG (numbers of ranks in several processes differ; comm lives), NO_MEMORY, ABORTED. */
+ *  collectives, but what it holds after ABORTED is undefined. Where a machine does not let processes share memory it is
+ *  private on all ranks, with a warning.
+ *  Errors: INVALID_ARG (numbers of ranks in several processes differ; comm lives), NO_MEMORY (perhaps of this
+ *  rank alone), ABORTED. */
 LKS_API LKS_NODISCARD lks_status_t lks_comm_memory_create(lks_comm_t *comm, size_t nbytes,
                                                           lks_comm_memory_t **out);
 LKS_API void *lks_comm_memory_data(const lks_comm_memory_t *memory);

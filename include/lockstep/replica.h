@@ -18,11 +18,11 @@
  *     goes on. After the first step buckets follow the order in which rank 0's gradients were ready.
  * Update: an optimizer of ours updates a bucket as it arrives, each rank a part of it for all ranks of its process, with
  *     states that these share. With clipping, or parameters that may be unused, all buckets arrive first.
+ *     So a parameter's value may change once its gradient is ready on all ranks: report it after its last use.
  *     In a job of one process up to 2 KiB of gradients are copied, and every rank updates all of its own parameters with
  *     states of its own. Either way a state that was loaded into rank 0's optimizer gets to all by lks_replica_broadcast.
- *     So a parameter's value may change once its gradient is ready on all ranks: report it after its last use.
  * Mixed precision: parameters may be float16 or bfloat16, and so are their gradients then. An optimizer of ours keeps
- *     float32 master values of them beside its states, once per process; it updates these and rounds them to the values of
+ *     float32 master values of them beside its states, as often as these; it updates these and rounds them to the values of
  *     every replica. With a loss scaler, which float16 wants, multiply the gradient of the loss by
  *     lks_replica_loss_scale; lks_replica_step divides by it, and leaves everything as it is if a gradient of any rank is
  *     infinite or NaN. All buckets arrive first, then.

@@ -106,9 +106,10 @@ struct lks_grad_sync {
     size_t weights, seen_count;
 
     /* Ranks that share the work of an update: those of this process, each of which updates its part of everybody's
-     * parameters, with states that all share. With few gradients every rank is alone: then nobody waits for parts. */
+     * parameters, with states that all share. With few gradients every rank of a job of one process is alone: then nobody waits for parts. */
     lks_grad_sync_t **peers; /* (peer_count) */
     int peer_count, index;   /* which of them this one is */
+    bool alone;              /* few gradients; the same on all ranks */
     int64_t steps;           /* with synchronization */
     bool no_sync, rebuilt, fused, updating;
     bool goes_on; /* the last step was one without synchronization: the next belongs to it */
@@ -230,7 +231,7 @@ LKS_NODISCARD lks_status_t lks_grad_sync_buffers(lks_grad_sync_t *sync);
 /** Master values become the registered values, before they are shared. */
 void lks_grad_sync_start_masters(lks_grad_sync_t *sync);
 
-/** Optimizer states, masters among them: one memory in a process, rank 0's everywhere. And the loss scale. */
+/** Optimizer states, masters among them: one memory of all peers, rank 0's everywhere. And the loss scale. */
 LKS_NODISCARD lks_status_t lks_grad_sync_share_optim(lks_grad_sync_t *sync);
 
 #endif

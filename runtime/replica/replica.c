@@ -258,8 +258,9 @@ static lks_status_t find_peers(lks_grad_sync_t *sync)
     lks_comm_t *comm = sync->replica->comm;
     int64_t address = (int64_t)(intptr_t)sync;
     int64_t *all = calloc((size_t)comm->world_size, sizeof *all);
-    sync->peer_count = is_alone(sync) ? 1 : comm->local_size;
-    sync->index = sync->peer_count > 1 ? comm->rank - comm->local_first : 0;
+    sync->alone = is_alone(sync);
+    sync->peer_count = sync->alone ? 1 : comm->local_size;
+    sync->index = sync->alone ? 0 : comm->rank - comm->local_first;
     sync->peers = calloc((size_t)sync->peer_count, sizeof(lks_grad_sync_t *));
     if (!all || !sync->peers) {
         free(all);
@@ -307,7 +308,7 @@ static lks_status_t set_up(lks_grad_sync_t *sync, const lks_replica_param_t *par
             sync->order[ready++] = i;
         }
     }
-    exchange.each = sync->peer_count == 1 && replica->comm->local_size > 1;
+    exchange.each = sync->alone;
     LKS_TRY(lks_exchange_create(replica->comm, &exchange, &sync->exchange));
     LKS_TRY(lks_grad_sync_lay_out(sync));
     LKS_TRY(lks_grad_sync_broadcast_values(sync));

@@ -180,7 +180,7 @@ lks_status_t lks_grad_sync_update(lks_grad_sync_t *sync)
             sweep_part(&sweep, 0, 1);
         }
     }
-    return sync->peer_count > 1 ? lks_comm_barrier(sync->replica->comm) : LKS_OK;
+    return sync->alone ? LKS_OK : lks_comm_barrier(sync->replica->comm);
 }
 
 /* --- norms -------------------------------------------------------------------------------------- */
@@ -207,10 +207,11 @@ lks_status_t lks_grad_sync_norm(lks_grad_sync_t *sync, double *out)
     for (size_t b = 0; b < sync->bucket_count && !sync->fused; b++) {
         sum += part_squares(sync, &sync->exchange_buckets[b], own_part(sync, b));
     }
-    const lks_comm_t *comm = sync->replica->comm;
-    LKS_TRY(lks_comm_all_reduce(sync->replica->comm, &sum, &sum, 1, LKS_DTYPE_F64, LKS_REDUCE_SUM,
-                                NULL));
-    /* Parts make one whole for each process, or for each rank. */
-    *out = sqrt(sum / (sync->peer_count > 1 ? comm->processes : comm->world_size));
+    if (!sync->alone) { /* every process has all gradients, its ranks' parts make one whole of them */
+        LKS_TRY(lks_comm_all_reduce(sync->replica->comm, &sum, &sum, 1, LKS_DTYPE_F64,
+                                    LKS_REDUCE_SUM, NULL));
+        sum /= sync->replica->comm->processes;
+    }
+    *out = sqrt(sum);
     return LKS_OK;
 }

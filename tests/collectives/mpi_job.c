@@ -170,6 +170,41 @@ static lks_status_t overlaps(lks_comm_t *comm, void *context)
     return LKS_OK;
 }
 
+/* The second bucket is so small that only one thread of each process exchanges it, and some have no part of the first: a
+ * process that is late finds what it has to compare. */
+static lks_status_t skips_small_buckets(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    enum { BUCKETS = 3, ROUNDS = 4 };
+    static const size_t counts[BUCKETS] = {528, 16, 640};
+    bool late = lks_comm_rank(comm) >= lks_comm_world_size(comm) - lks_comm_local_size(comm);
+    float data[BUCKETS][640];
+    lks_exchange_bucket_t buckets[BUCKETS];
+    const lks_exchange_config_t config = {.op = LKS_REDUCE_SUM};
+    lks_exchange_t *exchange;
+    for (int b = 0; b < BUCKETS; b++) {
+        buckets[b] =
+            (lks_exchange_bucket_t){.data = data[b], .count = counts[b], .dtype = LKS_DTYPE_F32};
+    }
+    LKS_TRY(lks_exchange_create(comm, &config, &exchange));
+    LKS_TRY(lks_exchange_set_buckets(exchange, buckets, BUCKETS));
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int b = 0; b < BUCKETS; b++) {
+            memset(data[b], 0, sizeof data[b]);
+            data[b][counts[b] - 1] = 1;
+            LKS_TRY(lks_exchange_post(exchange));
+            (void)usleep(late ? 200000 : 0);
+        }
+        LKS_TRY(lks_exchange_finish(exchange));
+        for (int b = 0; b < BUCKETS; b++) {
+            float sum = data[b][counts[b] - 1];
+            RANK_CHECK(sum == (float)lks_comm_world_size(comm), "the sum is %g", (double)sum);
+        }
+    }
+    lks_exchange_destroy(exchange);
+    return LKS_OK;
+}
+
 static const struct named_trial {
     const char *name;
     rank_fn_t run;
@@ -188,6 +223,7 @@ static const struct named_trial {
     {"kill", is_killed},
     {"stop", is_stopped},
     {"overlap", overlaps},
+    {"small-buckets", skips_small_buckets},
     {"shared", reduce_shared},
     {"partly-shared", reduce_partly_shared},
     {"memories", make_memories},

@@ -54,6 +54,7 @@ works 2 2 moves
 works 2 1 stage
 works 2 2 million
 works 2 1 reuse
+works 4 2 small-buckets
 
 # memory that all processes see
 for layout in "2 1" "2 2" "2 3" "3 1"; do

@@ -28,6 +28,10 @@ same 2 1
 same 2 2
 same 4 1
 
+# processes of different sizes: ranks end with the same numbers
+# shellcheck disable=SC2086
+timeout -k 1 60 "$launcher" $options -np 1 "$job" mpi 1 : -np 1 "$job" mpi 2 >/dev/null || red=1
+
 # memory does not grow with the steps; REPLICA_SOAK=10000 takes a while
 steps=${REPLICA_SOAK:-50}
 timeout $((60 + steps)) "$job" threads 2 "$steps" || red=1
