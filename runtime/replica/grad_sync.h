@@ -123,6 +123,18 @@ struct lks_grad_sync {
     lks_exchange_times_t told; /* of what lks_replica_hidden_share has told */
 };
 
+/* --- register.c --------------------------------------------------------------------------------- */
+
+/** Fills sync->params. Errors: INVALID_ARG, NO_MEMORY. */
+LKS_NODISCARD lks_status_t lks_grad_sync_register(lks_grad_sync_t *sync,
+                                                  const lks_replica_param_t *params);
+
+/** With the parameters of a module, whose values, gradients and states are one layout. */
+LKS_NODISCARD lks_status_t lks_grad_sync_register_module(lks_grad_sync_t *sync);
+
+/** When all ranks have registered the same: a module's gradients, which move to memory that other processes see. */
+LKS_NODISCARD lks_status_t lks_grad_sync_find_module_grads(lks_grad_sync_t *sync);
+
 /* --- replica.c ---------------------------------------------------------------------------------- */
 
 /** Makes replica->sync and, if the options say so, replica->optim. `params` NULL: those of replica->module, whose

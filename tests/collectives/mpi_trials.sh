@@ -57,7 +57,7 @@ works 2 1 reuse
 works 4 2 small-buckets
 
 # memory that all processes see
-for layout in "2 1" "2 2" "2 3" "3 1"; do
+for layout in "2 1" "2 3" "3 1"; do
     # shellcheck disable=SC2086 # two words
     works $layout shared
 done
