@@ -5,9 +5,9 @@
  *          number, the first is 0. A rank that calls another one, or none within the communicator's timeout, ends the
  *          job on every rank: ABORTED, with the rank and the collective's number in the sentence.
  * Result:  reductions follow one binary tree over the ranks, neighbours first: ((r0 + r1) + (r2 + r3)) + r4,
- *          element by element: the same bits on every rank and in every run. Between processes each first reduces its
- *          own ranks, unless the vector lies in lks_comm_memory_t: with a power of two of ranks in each, that is the same. float16 and bfloat16
- *          accumulate in float32 and round once.
+ *          element by element: the same bits on every rank and in every run. Between processes each first reduces
+ *          its own ranks, unless the vector lies in shared memory (lks_comm_memory_t): with a power of two of ranks in
+ *          each that is the same. float16 and bfloat16 accumulate in float32 and round once.
  * Threads: a communicator belongs to the thread of its rank; only lks_comm_abort may come from another.
  * Async:   collectives are queued on `stream`; buffers must live until it passes them. The host's stream
  *          is NULL: the call returns when this rank's result is there.

@@ -227,6 +227,7 @@ static const struct named_trial {
     {"shared", reduce_shared},
     {"partly-shared", reduce_partly_shared},
     {"memories", make_memories},
+    {"fall-back", fall_back},
     {"sizes", sizes_differ},
     {"seen-count", seen_count_differs},
     {"seen-small-count", seen_small_count_differs},

@@ -65,6 +65,17 @@ works 2 1 partly-shared
 works 2 2 partly-shared
 works 2 2 memories
 works 2 2 sizes
+limited=$folder/limited # rank 1's process may make no file of over 32 MiB
+{
+    printf '#!/bin/sh\n[ "${OMPI_COMM_WORLD_RANK-${PMI_RANK-}}" = 1 ] && trap "" XFSZ && ulimit -f 65536\n'
+    printf 'exec "%s" "$@"\n' "$job"
+} >"$limited"
+chmod +x "$limited"
+job=$limited
+works 2 2 fall-back
+grep -q "memory that processes would share is private, which is slower: File too large" "$out" ||
+    complain "that memory is private was not said"
+job=$folder/mpi_job
 
 other="collective 2: rank 0 called all_reduce of 100000 float32 (sum), rank 1 called"
 late="collective 2, all_reduce of 100000 float32 (sum): rank 1 did not come within 1.5 s"

@@ -108,6 +108,24 @@ void destroy_kept_memories(void)
     }
 }
 
+lks_status_t fall_back(lks_comm_t *comm, void *context)
+{
+    (void)context;
+    lks_comm_memory_t *memory;
+    LKS_TRY(lks_comm_memory_create(comm, (size_t)64 << 20, &memory));
+    char *data = lks_comm_memory_data(memory);
+    RANK_CHECK(lks_comm_place(comm, data, 64).memory == 0, "the memory is shared");
+    const trial_t trial = {.dtype = LKS_DTYPE_F32,
+                           .op = LKS_REDUCE_SUM,
+                           .count = MOST,
+                           .in_place = true,
+                           .memory = data,
+                           .seed = 1};
+    LKS_TRY(try_all_reduce(comm, &trial));
+    lks_comm_memory_destroy(memory);
+    return reduce_partly_shared(comm, NULL); /* smaller ones are shared */
+}
+
 lks_status_t sizes_differ(lks_comm_t *comm, void *context)
 {
     (void)context;

@@ -15,6 +15,9 @@ lks_status_t reduce_partly_shared(lks_comm_t *comm, void *context);
 lks_status_t make_memories(lks_comm_t *comm, void *context);
 void destroy_kept_memories(void);
 
+/** One process may not share as much: nobody does, and all goes on. */
+lks_status_t fall_back(lks_comm_t *comm, void *context);
+
 /** Ranks ask for different sizes. */
 lks_status_t sizes_differ(lks_comm_t *comm, void *context);
 
