@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 typedef struct options {
-    bool json, launched, apart;
+    bool json, launched, private;
     int ranks;          /* of this process */
     size_t least, most; /* bytes */
 } options_t;
@@ -150,7 +150,7 @@ static void *run_rank(void *argument)
     bind_rank(rank);
     size_t most = worker->options->most;
     lks_comm_memory_t *memory = NULL;
-    if (worker->options->launched && !worker->options->apart) {
+    if (worker->options->launched && !worker->options->private) {
         bench_must(lks_comm_memory_create(worker->comm, most, &memory));
     }
     float *data = memory ? lks_comm_memory_data(memory) : bench_huge_alloc(most);
@@ -182,7 +182,7 @@ static options_t parse_options(int argc, char **argv)
         if (strcmp(argv[i], "--json") == 0) {
             options.json = true;
         } else if (strcmp(argv[i], "--private") == 0) {
-            options.apart = true;
+            options.private = true;
         } else if (strcmp(argv[i], "--ranks") == 0 && i + 1 < argc) {
             options.ranks = atoi(argv[++i]);
         } else if (strcmp(argv[i], "--least") == 0 && i + 1 < argc) {

@@ -87,8 +87,8 @@ lks_exchange_times_t lks_exchange_times(lks_exchange_t *exchange);
 /** The next bucket, in order, is complete on this rank. Errors: ABORTED. */
 LKS_NODISCARD lks_status_t lks_exchange_post(lks_exchange_t *exchange);
 
-/** Waits until all buckets are reduced by all ranks (with `each`: posted by all), and begins the next step. Every bucket was posted.
- *  Errors: ABORTED (a rank failed or did not come). On return no peer touches this rank's memory. */
+/** Waits until all buckets are reduced by all ranks (with `each`: posted by all), and begins the next step. Every bucket
+ *  was posted. Errors: ABORTED (a rank failed or did not come). On return no peer touches this rank's memory. */
 LKS_NODISCARD lks_status_t lks_exchange_finish(lks_exchange_t *exchange);
 
 #endif
